@@ -1,0 +1,48 @@
+# Spyhole's developer verbs. `make help` lists them; each sets up what it needs the first time.
+
+PYTHON ?= python3
+# Every interpreter has an environment of its own: python3 → .venv, python3.12 → .venv-3.12
+VENV := .venv$(patsubst %,-%,$(patsubst python%,%,$(filter-out python3,$(notdir $(PYTHON)))))
+READY := $(VENV)/.ready
+
+DEMO_FLAGS ?=
+TEST_FLAGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all check fmt clean
+
+help:  ## list these verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "  PYTHON=python3.12  use another interpreter, in an environment of its own"
+	@echo "  DEMO_FLAGS=--once  flags for 'spyhole demo';  TEST_FLAGS='-k relay'  flags for pytest"
+
+setup: $(READY)  ## make the environment (the others do it by themselves)
+
+$(READY): pyproject.toml scripts/setup
+	@scripts/setup $(PYTHON) $(VENV)
+	@touch $@
+
+demo: $(READY)  ## start the proxy with throwaway certificates and backends, and show what it does
+	@$(VENV)/bin/spyhole demo $(DEMO_FLAGS)
+
+test: $(READY)  ## run the tests (as root it first installs the peers that they talk to)
+	@scripts/install-test-peers
+	@$(VENV)/bin/python -m pytest $(TEST_FLAGS)
+
+test-all:  ## run the tests under every supported Python that is found
+	@scripts/test-all $(TEST_FLAGS)
+
+check: $(READY)  ## ruff, mypy --strict, import-linter
+	$(VENV)/bin/ruff check
+	$(VENV)/bin/ruff format --check
+	$(VENV)/bin/mypy
+	$(VENV)/bin/lint-imports
+
+fmt: $(READY)  ## format, and mend what ruff can mend by itself
+	$(VENV)/bin/ruff format
+	$(VENV)/bin/ruff check --fix
+
+clean:  ## remove the environments, caches and builds
+	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
