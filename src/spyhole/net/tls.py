@@ -1,0 +1,313 @@
+"""The TLS engine: bytes in, bytes out, over two memory BIOs; no socket, no event loop, no clock.
+
+Theory of operation. The session chooses an `ssl.SSLContext` from the peeked hello, makes one engine,
+feeds it what the socket brought (`receive`), and sends what `take` returns: after **every** call, also
+one that raised, because the alert is there. Three facts about OpenSSL shape the rest:
+
+* `SSL_shutdown` called twice, as `SSLObject.unwrap` does, reads: an application record that it meets is an
+  error that ends the connection. So `send_close_notify` takes everything unread out of OpenSSL's reach,
+  and puts it back afterwards; reading then goes on until the peer's own close_notify (RFC 8446, 6.1).
+* What the memory BIO says at its end differs with `OP_IGNORE_UNEXPECTED_EOF`, under which a FIN passes for
+  a close_notify. So the BIO is never told of the end: the engine remembers it, and a FIN without a
+  close_notify is always `TlsTruncated`.
+* The name that OpenSSL saw may differ from the name that was routed: a second hello, after
+  HelloRetryRequest, may name somebody else. So the engine is told the routed name, and compares in the
+  `sni_callback`, which runs for each hello, before a certificate is chosen.
+"""
+
+from __future__ import annotations
+
+import re
+import ssl
+from typing import TYPE_CHECKING, Final, cast
+
+from spyhole.errors import PeerError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TypeAlias
+
+    Readable: TypeAlias = bytes | bytearray | memoryview
+
+
+class TlsError(PeerError):
+    """The TLS connection is dead, by the peer's fault. The alert, if there is one, is in `outgoing`.
+
+    `detail` is OpenSSL's reason, lower case and stable ("decryption failed or bad record mac"), or
+    "peer sent alert certificate_unknown". `alert` is the number of the alert that we sent, None where we
+    sent none or can't know it; `peer_alert` the name of the alert that the peer sent.
+    """
+
+    def __init__(self, detail: str, *, alert: int | None = None, peer_alert: str | None = None) -> None:
+        super().__init__(detail)
+        self.detail = detail
+        self.alert = alert
+        self.peer_alert = peer_alert
+
+
+class TlsTruncated(TlsError):  # noqa: N818
+    """The peer's stream ended without a close_notify: what came may be a part only (RFC 8446, 6.1)."""
+
+
+class TlsEngine:
+    """The server side of one TLS connection.
+
+    `receive(data)` takes ciphertext from the socket, `take()` returns all ciphertext that is to be sent;
+    both are the memory BIOs' own methods, for speed, and copy. The engine holds no more than what was
+    received and not read, and what was written and not taken: the caller bounds both.
+
+    After the handshake, `peer_closed` becomes True when the peer's close_notify was read: there is no more
+    plaintext than what the same `read_into` returned.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_failure",
+        "_full",
+        "_held",
+        "_incoming",
+        "_object",
+        "_outgoing",
+        "_read",
+        "_write",
+        "closed",
+        "peer_closed",
+        "receive",
+        "take",
+    )
+
+    receive: Callable[[Readable], int]
+    take: Callable[[], bytes]
+    _read: Callable[[int, memoryview], int]
+
+    def __init__(self, context: ssl.SSLContext, *, server_name: bytes | None) -> None:
+        """`context` went through `prepare_context`; `server_name` is the name that was routed, as sent
+        (None: the hello had none). A hello that names anything else fails with `unrecognized_name`.
+        """
+        self._incoming = incoming = ssl.MemoryBIO()
+        self._outgoing = outgoing = ssl.MemoryBIO()
+        tls_object = cast("_RoutedObject", context.wrap_bio(incoming, outgoing, server_side=True))
+        # a context without our class and callback would check no name at all: this line then raises
+        tls_object.expect(server_name)
+        self._object = tls_object
+        self._read = cast("Callable[[int, memoryview], int]", tls_object.read)
+        self._write = tls_object.write
+        self.receive = incoming.write
+        self.take = outgoing.read
+        self._ended = False
+        self._failure: TlsError | None = None
+        self._full = False  # the last read filled its buffer: OpenSSL may hold the rest of a record
+        self._held = b""  # plaintext taken out of OpenSSL by send_close_notify
+        self.closed = False
+        self.peer_closed = False
+
+    @property
+    def pending(self) -> int:
+        """Bytes of ciphertext that `take` would return."""
+        return self._outgoing.pending
+
+    def receive_eof(self) -> None:
+        """The socket ended (FIN): without a close_notify before it, that is a truncation."""
+        self._ended = True
+
+    def handshake(self) -> bool:
+        """True when the handshake is done; False when it needs more from the peer; raises TlsError."""
+        try:
+            self._object.do_handshake()
+        except ssl.SSLWantReadError:
+            if self._ended:
+                raise self._failed(TlsTruncated("the connection ended during the handshake")) from None
+            return False
+        except ssl.SSLError as error:
+            raise self._failed(self._explain(error)) from None
+        if (
+            self._object.routed is not True
+        ):  # no callback ran, so no name was compared: a defect, fail closed
+            raise RuntimeError("the TLS context does not check the server name")
+        return True
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Put plaintext into `buffer` (not empty): how many bytes; 0: none now. Call it until it returns 0.
+
+        Reads as many records as fit. What was received before a truncation or a bad record is returned
+        first; the call after that raises TlsTruncated or TlsError.
+        """
+        incoming = self._incoming
+        if not incoming.pending and not self._full:
+            if self._held:
+                return self._read_held(buffer)
+            if self._failure is not None:
+                raise self._failure
+            if self._ended and not self.peer_closed:
+                raise self._failed(TlsTruncated("the connection ended without close_notify"))
+            return 0
+        return self._read_records(buffer, incoming)
+
+    def write(self, data: Readable) -> None:
+        """Encrypt all of `data` into outgoing. The peer may have sent its close_notify: it still reads."""
+        if not data:
+            return
+        try:
+            self._write(cast("bytes", data))
+        except ssl.SSLError as error:
+            if self.closed:
+                raise RuntimeError("write after send_close_notify") from None
+            raise self._failed(self._explain(error)) from None
+
+    def send_close_notify(self) -> None:
+        """Half-close: nothing is written after this; reading goes on until the peer closes. Idempotent.
+
+        Before the end of the handshake, or after a failure, there is nothing to close and it does nothing.
+        """
+        if self.closed or self._failure is not None or self._object.version() is None:
+            return
+        tls_object, incoming = self._object, self._incoming
+        if not self.peer_closed:
+            if (decrypted := tls_object.pending()) > 0:
+                self._held += tls_object.read(decrypted)
+            self._full = False
+        unread = incoming.read()
+        try:
+            tls_object.unwrap()
+        except ssl.SSLWantReadError:
+            pass  # sent; it would now wait for the peer's, which read_into does
+        except ssl.SSLError as error:
+            raise self._failed(self._explain(error)) from None
+        finally:
+            self.closed = True
+            if unread:
+                incoming.write(unread)
+
+    @property
+    def version(self) -> str | None:
+        """The negotiated version, "TLSv1.2" or "TLSv1.3"; None before there is one."""
+        return self._object.version()
+
+    @property
+    def cipher(self) -> str | None:
+        """The negotiated cipher suite, by OpenSSL's name."""
+        cipher = self._object.cipher()
+        return cipher[0] if cipher else None
+
+    @property
+    def alpn(self) -> str | None:
+        """The negotiated application protocol; None when client and route have none in common."""
+        return self._object.selected_alpn_protocol()
+
+    @property
+    def session_reused(self) -> bool:
+        """Whether the handshake resumed a session (ticket), so that no certificate was sent."""
+        return bool(self._object.session_reused)
+
+    def _read_records(self, buffer: memoryview, incoming: ssl.MemoryBIO) -> int:
+        if self._held:
+            return self._read_held(buffer)
+        if self._failure is not None:
+            raise self._failure
+        if self.peer_closed:
+            incoming.read()  # "any data received after a closure alert MUST be ignored"
+            return 0
+        read, size, count = self._read, len(buffer), 0
+        # OpenSSL hands out one record a call; an exception for "no more" costs as much as a small record,
+        # so the end of the BIO is asked for, not run into
+        try:
+            count = read(size, buffer)
+            if not count:
+                self.peer_closed = True
+            while incoming.pending and 0 < count < size:
+                got = read(size - count, buffer[count:])
+                if not got:
+                    self.peer_closed = True
+                    break
+                count += got
+        except ssl.SSLWantReadError:
+            pass
+        except ssl.SSLZeroReturnError:  # the same as 0, once our own close_notify is out
+            self.peer_closed = True
+        except ssl.SSLError as error:
+            failure = self._failed(self._explain(error))
+            if not count:
+                raise failure from None
+        self._full = count == size
+        if not count and self._ended and not self.peer_closed:
+            raise self._failed(TlsTruncated("the connection ended without close_notify"))
+        return count
+
+    def _read_held(self, buffer: memoryview) -> int:
+        held = self._held
+        count = min(len(held), len(buffer))
+        buffer[:count] = held[:count]
+        self._held = held[count:]
+        return count
+
+    def _failed(self, failure: TlsError) -> TlsError:
+        self._failure = failure
+        return failure
+
+    def _explain(self, error: ssl.SSLError) -> TlsError:
+        reason = error.reason or ""
+        if self._object.routed is False:
+            detail = "the TLS library saw another server name than the one that was routed"
+            return TlsError(detail, alert=ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
+        if (received := _RECEIVED_ALERT.fullmatch(reason)) is not None:
+            name = received[1].lower()
+            return TlsError(f"peer sent alert {name}", peer_alert=name)
+        detail = reason.replace("_", " ").lower() or _SOURCE_LINE.sub("", str(error)).lower()
+        return TlsError(detail, alert=self._alert_sent(reason))
+
+    def _alert_sent(self, reason: str) -> int | None:
+        """The fatal alert at the end of outgoing: read if it is in the clear, else told by the reason."""
+        unsent = self._outgoing.read()
+        self._outgoing.write(unsent)
+        if len(unsent) >= 7 and unsent[-7:-5] == b"\x15\x03" and unsent[-4:-1] == b"\x00\x02\x02":
+            return unsent[-1]
+        return _ENCRYPTED_ALERTS.get(reason) if unsent else None
+
+
+def prepare_context(context: ssl.SSLContext) -> None:
+    """Make `context` check, for each hello, that the name OpenSSL saw is the one its engine was told."""
+    context.sslobject_class = _RoutedObject
+    context.sni_callback = _check_name  # type: ignore[assignment]
+
+
+class _RoutedObject(ssl.SSLObject):
+    """An SSLObject that knows the routed name: a shared context's callback gets nothing else of ours."""
+
+    expected: str | None
+    routed: bool | None = None  # None: no hello yet; False: one named somebody else
+
+    def expect(self, server_name: bytes | None) -> None:
+        # latin-1 can't fail; OpenSSL's name comes decoded as ASCII, so one that is not ASCII matches none
+        self.expected = None if server_name is None else server_name.decode("latin-1")
+
+
+def _check_name(tls_object: _RoutedObject, server_name: str | None, _: ssl.SSLContext) -> int | None:
+    if tls_object.routed is not False and server_name == tls_object.expected:
+        tls_object.routed = True
+        return None
+    tls_object.routed = False
+    return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+
+# OpenSSL's reasons for an alert that was received; a few of them lack the word
+_RECEIVED_ALERT: Final = re.compile(
+    r"(?:SSLV3|TLSV1|TLSV13)_(?:ALERT_)?((?<=ALERT_)\w+|UNSUPPORTED_EXTENSION|CERTIFICATE_UNOBTAINABLE|"
+    r"UNRECOGNIZED_NAME|BAD_CERTIFICATE_STATUS_RESPONSE|BAD_CERTIFICATE_HASH_VALUE)"
+)
+_SOURCE_LINE: Final = re.compile(r"^\[[^\]]*\] ?| ?\(_ssl\.c:\d+\)$")
+
+# the alerts that OpenSSL sends under encryption (RFC 8446, 6.2), by its reason
+_ENCRYPTED_ALERTS: Final = {
+    "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ssl.ALERT_DESCRIPTION_BAD_RECORD_MAC,
+    "UNEXPECTED_MESSAGE": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
+    "UNEXPECTED_RECORD": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
+    "BAD_RECORD_TYPE": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
+    "RECORD_TOO_SMALL": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
+    "TOO_MANY_WARN_ALERTS": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
+    "ENCRYPTED_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
+    "DATA_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
+    "PACKET_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
+    "WRONG_VERSION_NUMBER": ssl.ALERT_DESCRIPTION_PROTOCOL_VERSION,
+    "DIGEST_CHECK_FAILED": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
+    "BAD_SIGNATURE": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
+}
