@@ -1,0 +1,56 @@
+"""Fixtures for all tests; what they hand out lives in tests/support."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import hypothesis
+import pytest
+
+pytest.register_assert_rewrite("support")
+
+from support.certificates import Authority  # noqa: E402
+from support.spyhole_process import SpyholeProcess  # noqa: E402
+
+# No time limit that a slow or busy machine would fail.
+hypothesis.settings.register_profile(
+    "spyhole", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow], print_blob=True
+)
+hypothesis.settings.load_profile("spyhole")
+
+
+@pytest.fixture(scope="session")
+def vectors() -> Path:
+    """The folder of vectors from outside, next to the checkout; skips by name where there is none."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "vectors"
+    if not folder.is_dir():
+        pytest.skip("needs the vectors from outside: ../shared/vectors is not there")
+    return folder
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    """A CA for this test, its files in tmp_path."""
+    return Authority(tmp_path)
+
+
+@pytest.fixture
+def spyhole(tmp_path: Path) -> Iterator[Callable[..., SpyholeProcess]]:
+    """Starts `spyhole run` with the given flags or `config=` text; each is ended with the test."""
+    started: list[SpyholeProcess] = []
+
+    def start(*arguments: str | Path, config: str | None = None) -> SpyholeProcess:
+        process = SpyholeProcess(*arguments, directory=tmp_path, config=config)
+        started.append(process)
+        return process
+
+    yield start
+    failures = []
+    for process in started:
+        try:
+            process.finish()
+        except AssertionError as failure:
+            failures.append(failure)
+    if failures:
+        raise failures[0]

@@ -1,0 +1,1 @@
+"""What tests share: throwaway certificates, real backends, other people's tools, a running spyhole."""
