@@ -7,8 +7,8 @@
 
 `echo`, `tls_echo` and `recorder` cover most tests; `Backend(serve)` runs any `serve(socket) -> bytes` per
 connection. All of them respect half-close: they answer to the end after the client's FIN, then send their
-own. Closing shuts every socket and joins every thread; an exception in `serve` other than a broken connection
-fails the test (pytest turns an unhandled exception of a thread into an error).
+own. Closing shuts every socket and joins every thread; an exception in `serve` other than a broken
+connection fails the test (pytest turns an unhandled exception of a thread into an error).
 """
 
 from __future__ import annotations

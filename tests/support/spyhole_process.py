@@ -7,8 +7,8 @@
         proxy.access_records(2)                         # waits for two connections to be logged
         assert proxy.stop() == 0                        # SIGTERM, and the exit status
 
-Nothing sleeps: it is ready when it prints `spyhole: ready, listening on ADDR[, ADDR…]` on stderr. At the end
-of the test every process is ended by its own id, and a traceback on stderr fails the test.
+Nothing sleeps: it is ready when it prints `spyhole: ready, listening on ADDR[, ADDR…]` on stderr. At the
+end of the test every process is ended by its own id, and a traceback on stderr fails the test.
 """
 
 from __future__ import annotations

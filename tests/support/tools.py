@@ -58,7 +58,7 @@ def find(name: str) -> Path | None:
 
 
 def nginx_stream_prelude() -> str:
-    """The `load_module` line that an nginx configuration with a stream block begins with; "" if built in."""
+    """The `load_module` line an nginx configuration with a stream block begins with; "" if built in."""
     module = _stream_module(tool("nginx-stream"))
     return f"load_module {module};\n" if module else ""
 
