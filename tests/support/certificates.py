@@ -89,6 +89,8 @@ class Authority:
 def _pinned(
     context: ssl.SSLContext, alpn: tuple[str, ...], version: ssl.TLSVersion | None
 ) -> ssl.SSLContext:
+    # CPython up to 3.11.2 sets it, and then a TLS stream that was cut off passes for one that ended.
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if alpn:
         context.set_alpn_protocols(list(alpn))
     if version is not None:
