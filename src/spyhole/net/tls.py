@@ -17,6 +17,7 @@ one that raised, because the alert is there. Three facts about OpenSSL shape the
 
 from __future__ import annotations
 
+import copy
 import re
 import ssl
 from typing import TYPE_CHECKING, Final, cast
@@ -137,7 +138,7 @@ class TlsEngine:
             if self._held:
                 return self._read_held(buffer)
             if self._failure is not None:
-                raise self._failure
+                raise copy.copy(self._failure)
             if self._ended and not self.peer_closed:
                 raise self._failed(TlsTruncated("the connection ended without close_notify"))
             return 0
@@ -203,7 +204,7 @@ class TlsEngine:
         if self._held:
             return self._read_held(buffer)
         if self._failure is not None:
-            raise self._failure
+            raise copy.copy(self._failure)
         if self.peer_closed:
             incoming.read()  # "any data received after a closure alert MUST be ignored"
             return 0
@@ -241,7 +242,8 @@ class TlsEngine:
         return count
 
     def _failed(self, failure: TlsError) -> TlsError:
-        self._failure = failure
+        # a copy: the one that is raised gets a traceback, whose frames hold this engine: a cycle
+        self._failure = copy.copy(failure)
         return failure
 
     def _explain(self, error: ssl.SSLError) -> TlsError:
