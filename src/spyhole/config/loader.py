@@ -96,7 +96,7 @@ def _text(name: str) -> str:
         raise unreadable("no such file", "name another with -c, or make one") from None
     except IsADirectoryError:
         raise unreadable(
-            "it is a directory", f"name the file in it: -c {os.path.join(name, DEFAULT_FILE)}"
+            "it is a directory", f"name the file in it: -c {FilePath(name) / DEFAULT_FILE}"
         ) from None
     except PermissionError:
         raise unreadable(

@@ -45,7 +45,7 @@ class Group(StrEnum):
 
     TIMEOUTS = "Timeouts"
     LIMITS = "Limits"
-    TLS = "TLS"
+    ROUTING = "Routing"
     LOGGING = "Logging"
     PROCESS = "Process"
 
@@ -234,7 +234,7 @@ class Config(Section):
         examples=[32],
     )
 
-    min_version: Annotated[TlsVersion, Group.TLS] = Field(
+    min_version: Annotated[TlsVersion, Group.ROUTING] = Field(
         "1.2",
         description="The lowest TLS version that is accepted, when terminating; a route may ask for "
         "another.",
