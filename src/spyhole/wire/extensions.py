@@ -18,6 +18,7 @@ from typing import Final, Protocol, TypeVar
 from spyhole.wire.asn1 import is_extensions, is_name, is_responder_id
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
 from spyhole.wire.groups import bad_share
+from spyhole.wire.message import GREASE
 
 TLS12, TLS13 = 0x0303, 0x0304
 
@@ -50,11 +51,6 @@ class Remember(Protocol):
 
 _name_header = Struct(">HBH").unpack_from
 _two_shorts = Struct(">HH").unpack_from
-
-
-def is_grease(value: int) -> bool:
-    """Whether a 16-bit value is one of RFC 8701's sixteen: 0x0A0A, 0x1A1A … 0xFAFA."""
-    return value & 0x0F0F == 0x0A0A and value >> 8 == value & 0xFF
 
 
 # What routing reads, and the parsers that others share.
@@ -99,7 +95,7 @@ def parse_supported_versions(body: bytes) -> tuple[int, ...]:
     """The versions offered, in the client's order, without GREASE (RFC 8446, 4.2.1)."""
     if not body or body[0] != len(body) - 1 or body[0] % 2:
         refuse(Fault.BAD_SUPPORTED_VERSIONS, "supported_versions' lengths disagree")
-    return tuple(v for v in _shorts(body[1:]) if not is_grease(v))
+    return tuple(v for v in _shorts(body[1:]) if v not in GREASE)
 
 
 def parse_u16_list(body: bytes) -> tuple[int, ...]:
