@@ -438,6 +438,24 @@ def test_we_close_first_with_data_unread_and_the_peer_still_writes(version: ssl.
 
 
 @both_versions
+def test_a_record_larger_than_the_buffer_is_read_to_its_end(version: ssl.TLSVersion) -> None:
+    engine, client = connected(version)
+    client.tls.write(b"x" * 1000)
+    engine.receive(client.outgoing.read())
+    assert read_all(engine, 300) == b"x" * 1000
+
+
+@both_versions
+def test_a_part_of_a_record_and_a_fin_are_a_truncation(version: ssl.TLSVersion) -> None:
+    engine, client = connected(version)
+    client.tls.write(b"lost")
+    engine.receive(client.outgoing.read()[:-1])
+    engine.receive_eof()
+    with pytest.raises(TlsTruncated):
+        engine.read_into(memoryview(bytearray(100)))
+
+
+@both_versions
 def test_what_came_before_a_truncation_is_read_first(version: ssl.TLSVersion) -> None:
     engine, client = connected(version)
     client.tls.write(b"part")
@@ -477,8 +495,9 @@ def test_a_bad_record_comes_after_the_good_ones_and_is_answered(version: ssl.TLS
         engine.read_into(buffer)
     assert caught.value.detail == "decryption failed or bad record mac"
     assert caught.value.alert == ssl.ALERT_DESCRIPTION_BAD_RECORD_MAC
-    engine.send_close_notify()  # nothing to say any more, and no error
     client.incoming.write(engine.take())
+    engine.send_close_notify()
+    assert engine.take() == b""  # nothing to say any more, and no error
     with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac"):
         client.tls.read(1)
 

@@ -163,10 +163,8 @@ class TlsEngine:
         if self.closed or self._failure is not None or self._object.version() is None:
             return
         tls_object, incoming = self._object, self._incoming
-        if not self.peer_closed:
-            if (decrypted := tls_object.pending()) > 0:
-                self._held += tls_object.read(decrypted)
-            self._full = False
+        if (decrypted := tls_object.pending()) > 0:
+            self._held += tls_object.read(decrypted)
         unread = incoming.read()
         try:
             tls_object.unwrap()
@@ -284,7 +282,7 @@ class _RoutedObject(ssl.SSLObject):
 
 
 def _check_name(tls_object: _RoutedObject, server_name: str | None, _: ssl.SSLContext) -> int | None:
-    if tls_object.routed is not False and server_name == tls_object.expected:
+    if server_name == tls_object.expected:
         tls_object.routed = True
         return None
     tls_object.routed = False
