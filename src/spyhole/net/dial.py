@@ -1,0 +1,153 @@
+"""Connect to an address."""
+
+from __future__ import annotations
+
+import errno
+import os
+from _socket import socket
+from functools import lru_cache
+from socket import (
+    AF_INET,
+    AF_INET6,
+    AF_UNIX,
+    IPPROTO_TCP,
+    SO_ERROR,
+    SO_KEEPALIVE,
+    SOCK_CLOEXEC,
+    SOCK_NONBLOCK,
+    SOCK_STREAM,
+    SOL_SOCKET,
+    TCP_KEEPIDLE,
+    TCP_NODELAY,
+)
+from typing import TYPE_CHECKING
+
+from spyhole.errors import PeerError
+from spyhole.net.fiber import Waiter
+from spyhole.net.loop import BROKEN, WRITABLE, running_loop
+from spyhole.net.resolver import Resolved
+from spyhole.net.stream import Stream
+from spyhole.outcome import Reason
+from spyhole.upstreams.address import Address, TcpAddress, UnixAddress, parse_address
+
+if TYPE_CHECKING:
+    from spyhole.net.loop import HotLoop
+
+_UNIX_RETRY = 0.01  # seconds
+_REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT})
+_NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class DialError(PeerError):
+    """No connection came about: `reason` is one of the `UPSTREAM_…` ones, or NO_DESCRIPTORS, our limit."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+async def dial(address: Address | str, timeout: float = 5.0, *, keepalive: float | None = 120.0) -> Stream:
+    """Return a stream connected to `address` ("10.0.0.5:443", "[::1]:443", "name:443", "unix:/path").
+
+    `timeout`, in seconds, covers the resolution of a host name and every address it resolves to, tried in
+    the resolver's order. `keepalive` is the seconds of silence before TCP probes begin, None for never.
+    Raises `DialError`, and ValueError for an address that is none. The caller ends the stream;
+    cancelling closes it.
+    """
+    if isinstance(address, str):
+        address = parse_address(address)
+    loop = running_loop()
+    target = _target(address)
+    if target is not None:
+        return await _connect(loop, target, str(address), timeout, keepalive)
+    assert isinstance(address, TcpAddress)
+    try:
+        targets = await loop.resolver.resolve(address.host, address.port, timeout)
+    except OSError as error:  # gaierror and TimeoutError alike
+        raise DialError(Reason.UPSTREAM_UNRESOLVED, f"{address.host}: {error.strerror or error}") from None
+    ends = loop.time() + timeout
+    failure: DialError | None = None
+    for target in targets:
+        left = ends - loop.time()
+        if left > 0:
+            try:
+                return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", left, keepalive)
+            except DialError as error:
+                failure = error
+    raise failure or DialError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection within {timeout:g} s")
+
+
+@lru_cache(1024)
+def _target(address: Address) -> Resolved | None:
+    if isinstance(address, UnixAddress):
+        return Resolved(AF_UNIX, address.path)
+    if address.family is None:
+        return None
+    return Resolved(AF_INET if address.family == 4 else AF_INET6, (address.host, address.port))
+
+
+async def _connect(
+    loop: HotLoop, target: Resolved, name: str, timeout: float, keepalive: float | None
+) -> Stream:
+    try:
+        sock = socket(target.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+    except OSError as error:
+        raise _failure(error.errno or 0, name) from None
+    stream = Stream(sock, loop, name)
+    try:
+        if target.family != AF_UNIX:
+            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+            if keepalive is not None:
+                sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+                sock.setsockopt(IPPROTO_TCP, TCP_KEEPIDLE, max(1, round(keepalive)))
+        await _begin(stream, target, timeout)
+        stream.watch()
+        if not stream.events & (WRITABLE | BROKEN):
+            with stream.within(timeout):
+                await stream.event(WRITABLE)
+        if stream.events & BROKEN:
+            code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            # HUP without an error: connected and ended already, which the reader finds out.
+            if code:
+                raise _failure(code, name)
+    except BaseException as error:
+        stream.close()
+        if isinstance(error, TimeoutError):
+            raise DialError(
+                Reason.UPSTREAM_TIMEOUT, f"{name}: no connection within {timeout:g} s"
+            ) from None
+        if isinstance(error, OSError):
+            raise _failure(error.errno or 0, name) from None
+        raise
+    return stream
+
+
+async def _begin(stream: Stream, target: Resolved, timeout: float) -> None:
+    ends = stream.loop.time() + timeout if target.family == AF_UNIX else 0.0
+    while True:
+        try:
+            stream.sock.connect(target.sockaddr)
+        except BlockingIOError:
+            if target.family != AF_UNIX:
+                return  # under way
+            # the listener's queue is full, and nothing tells when it has room again
+            if stream.loop.time() > ends:
+                raise TimeoutError from None
+            pause = Waiter()
+            stream.loop.call_later(_UNIX_RETRY, pause.wake)
+            await pause.wait()
+        else:
+            return
+
+
+def _failure(code: int, name: str) -> DialError:
+    if code in _REFUSED:
+        reason = Reason.UPSTREAM_REFUSED
+    elif code in _NO_DESCRIPTORS:
+        reason = Reason.NO_DESCRIPTORS
+    elif code == errno.ETIMEDOUT:
+        reason = Reason.UPSTREAM_TIMEOUT
+    else:
+        reason = Reason.UPSTREAM_UNREACHABLE
+    return DialError(reason, f"{name}: {os.strerror(code)}")

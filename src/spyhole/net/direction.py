@@ -1,0 +1,215 @@
+"""One way of a relay: the rules for back-pressure and for endings that every kind of direction keeps.
+
+A direction flows until its sink takes less than it was given. Then it is `blocked`: what was not taken is
+kept, nothing more is read, and TCP slows the sender down. When the source ends, the end is passed on once
+all that came before it was taken: the direction is `ended`, then `finished`. A kind of direction adds how
+one portion is moved (`move`), how what is kept is got rid of (`flush`), and how an end is passed on
+(`pass_end`).
+"""
+
+from __future__ import annotations
+
+import errno
+from socket import SHUT_WR, SO_ERROR, SOL_SOCKET
+from typing import TYPE_CHECKING
+
+from spyhole.net.loop import BROKEN, ERROR, WRITABLE
+from spyhole.net.stream import SEND_FLAGS
+from spyhole.outcome import EndedBy, Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spyhole.net.relay import Relay
+    from spyhole.net.stream import Stream
+
+# What one direction may move before the other connections have their turn: some 200 µs of splice.
+TURN = 1_048_576
+
+_RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
+
+
+class Direction:
+    """What comes from `source` goes to `sink`. `side` is the source's; `moved`, what the sink took."""
+
+    __slots__ = (
+        "_queued",
+        "_send",
+        "blocked",
+        "ended",
+        "finished",
+        "kept",
+        "moved",
+        "other",
+        "relay",
+        "side",
+        "sink",
+        "source",
+    )
+
+    other: Direction
+
+    def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
+        self.relay = relay
+        self.side = side
+        self.source = source
+        self.sink = sink
+        self.moved = 0
+        self.blocked = False
+        self.ended = False
+        self.finished = False
+        self.kept: bytes | memoryview = b""
+        self._queued = False
+        self._send: Callable[[bytes | memoryview, int], int] = sink.sock.send
+
+    # what a kind of direction adds
+
+    def move(self) -> int:
+        """Move one portion: how many bytes were read; 0 when nothing is there, or the direction stopped."""
+        raise NotImplementedError
+
+    def flush(self) -> bool:
+        """Give the sink what is kept; True when nothing is left."""
+        if self.kept:
+            sent = self.send(self.kept)
+            self.moved += sent
+            self.kept = memoryview(self.kept)[sent:]
+        return not self.kept
+
+    def pass_end(self, last: bool) -> bool:
+        """End the sink's side. `last`: the connection closes right after this. False: the sink is full."""
+        if not last:
+            self.sink.sock.shutdown(SHUT_WR)
+        return True
+
+    def release(self) -> None:
+        """The relay is over: let go of whatever is not the streams'."""
+
+    # what the events of a socket lead to
+
+    def run(self) -> None:
+        """Move until the source has no more, the sink takes no more, or this turn is spent."""
+        left = TURN
+        while left > 0:
+            count = self.move()
+            if not count or self.blocked or self.relay.over:
+                return
+            left -= count
+        if not self._queued:
+            self._queued = True
+            self.source.loop.hot.again(self._run_again)
+
+    def resume(self) -> None:
+        """The sink has room again."""
+        if self.flush() and not self.relay.over:
+            self.blocked = False
+            if self.ended:
+                self.finish()
+            else:
+                self.run()
+
+    def on_event(self, events: int) -> None:
+        """Handle the source's events when there is something else to them than data to be moved."""
+        if self.relay.over:
+            return
+        if not self.blocked and not self.ended:
+            self.run()
+        elif events & ERROR:
+            # nobody reads now, so nobody would be told
+            code = self.source.sock.getsockopt(SOL_SOCKET, SO_ERROR)
+            if code:
+                self.source_failed(OSError(code, "socket error"))
+
+    def _run_again(self) -> None:
+        self._queued = False
+        if not self.relay.over and not self.blocked and not self.ended:
+            self.run()
+
+    # bytes
+
+    def push(self, data: memoryview | bytes) -> None:
+        """Give the sink `data`, and keep a copy of what it does not take."""
+        sent = self.send(data)
+        self.moved += sent
+        if sent < len(data):
+            self.keep(data[sent:])
+
+    def keep(self, rest: memoryview | bytes) -> None:
+        """The sink did not take `rest`: stop reading until it has."""
+        self.kept = bytes(rest)
+        self.blocked = True
+
+    def send(self, data: memoryview | bytes) -> int:
+        """How much of `data` the sink's socket took; nothing once it has failed."""
+        try:
+            return self._send(data, SEND_FLAGS)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.sink_failed(error)
+            return 0
+
+    # endings
+
+    def source_ended(self) -> None:
+        """The source said that no more will come."""
+        self.ended = True
+        self.relay.note_end(self.side)
+        if not self.blocked:
+            self.finish()
+
+    def finish(self) -> None:
+        """Pass the source's end on to the sink, after everything that came before it."""
+        if self.relay.breaking:
+            return  # it was no end, but what a reset leaves behind
+        last = self.other.finished
+        try:
+            passed = self.pass_end(last)
+        except OSError as error:
+            self.sink_failed(error)
+            return
+        if self.relay.over:
+            return
+        if not passed:
+            self.blocked = True
+            return
+        self.finished = True
+        if last:
+            self.relay.end_cleanly()
+        else:
+            self.relay.half_closed()
+
+    def source_failed(self, error: OSError) -> None:
+        """The source's connection broke."""
+        self._broke(self.side, error)
+
+    def sink_failed(self, error: OSError) -> None:
+        """The sink's connection broke. What it sent before that is still delivered."""
+        if self.relay.over or self.relay.breaking:
+            return
+        self.relay.breaking = True
+        back = self.other
+        while not back.blocked and not back.ended and not self.relay.over and back.move():
+            pass
+        back._broke(back.side, error)
+
+    def _broke(self, side: EndedBy, error: OSError) -> None:
+        client = side is EndedBy.CLIENT
+        if error.errno in _RESETS:
+            self.relay.end(side, Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET)
+        else:
+            self.relay.end(
+                side, Reason.CLIENT_LOST if client else Reason.UPSTREAM_LOST, str(error.strerror)
+            )
+
+
+def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], None]:
+    """The callback of a socket that `inward` reads from and `outward` writes to."""
+
+    def on_event(events: int) -> None:
+        if outward.blocked and events & (WRITABLE | BROKEN):
+            outward.resume()
+        if events & ~WRITABLE:
+            inward.on_event(events)
+
+    return on_event

@@ -1,0 +1,108 @@
+"""Run a coroutine from the hot callbacks of its streams: no Task, no Future, no trip through the loop.
+
+A connection's opening is straight-line `async` code that waits only for its own streams and deadlines.
+`Fiber` steps such a coroutine: it runs in the very callback that reports the event. The awaitables of
+`spyhole.net` work in both worlds: within a fiber they suspend it, within an asyncio Task they suspend
+that. Anything else (`asyncio.sleep`, a lock, a queue) needs a Task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import types
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine, Generator
+
+
+class Fiber:
+    """One coroutine on its way.
+
+    `start` runs it until it first waits. `abort` raises an exception where it waits. What it raises at
+    the end goes to `on_crash`: a fiber's own code is expected to handle what peers can cause.
+    """
+
+    __slots__ = ("_coroutine", "_on_crash", "_running", "done")
+
+    def __init__(self, coroutine: Coroutine[Any, Any, None], on_crash: Callable[[Exception], None]) -> None:
+        self._coroutine = coroutine
+        self._on_crash = on_crash
+        self._running = False
+        self.done = False
+
+    def start(self) -> None:
+        """Run until the coroutine first waits, or ends."""
+        self._step()
+
+    def abort(self, error: Exception) -> None:
+        """Raise `error` in the coroutine where it waits. Nothing happens to one that is done."""
+        if not self.done and not self._running:
+            self._step(error)
+
+    def _step(self, error: Exception | None = None) -> None:
+        global _current
+        outer, _current = _current, self
+        self._running = True
+        try:
+            if error is None:
+                self._coroutine.send(None)
+            else:
+                self._coroutine.throw(error)
+        except StopIteration:
+            self.done = True
+        except Exception as crash:
+            self.done = True
+            self._on_crash(crash)
+        finally:
+            self._running = False
+            _current = outer
+
+
+_current: Fiber | None = None
+
+
+class Waiter:
+    """A place to wait at: `wait` suspends the caller until somebody calls `wake`, from the loop's thread.
+
+    Several tasks may wait; a wake resumes them all. A wake without anyone who waits is forgotten. So: look
+    whether it has happened, wait, and look again.
+    """
+
+    __slots__ = ("_resume",)
+
+    def __init__(self) -> None:
+        self._resume: Callable[[], None] | None = None
+
+    def wake(self) -> None:
+        """Resume whoever waits."""
+        resume = self._resume
+        if resume is not None:
+            self._resume = None
+            resume()
+
+    @types.coroutine
+    def wait(self) -> Generator[Any, None, None]:
+        """Wait for `wake`."""
+        if _current is None:
+            yield from self._wait_in_task()
+            return
+        assert self._resume is None, "a fiber's streams are its own"
+        self._resume = _current._step
+        try:
+            yield
+        finally:
+            self._resume = None
+
+    def _wait_in_task(self) -> Generator[Any, None, None]:
+        future = asyncio.get_running_loop().create_future()
+        others = self._resume
+
+        def resume() -> None:
+            if others is not None:
+                others()
+            if not future.done():  # cancelled
+                future.set_result(None)
+
+        self._resume = resume
+        yield from future

@@ -1,0 +1,162 @@
+"""A direction between two plain sockets: small traffic by `recv_into` and `send`, bulk by `splice`.
+
+The callback of `plain_events` is the hottest code of Spyhole: one wake is one `recv_into` and one `send`,
+bound once. Whatever is not that common case is left to the methods.
+"""
+
+from __future__ import annotations
+
+import os
+from socket import MSG_DONTWAIT
+from typing import TYPE_CHECKING
+
+from spyhole.net.direction import Direction
+from spyhole.net.loop import BROKEN, READABLE, UNUSUAL, WRITABLE
+from spyhole.net.pipes import Pipe, give_back, take
+from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spyhole.net.relay import Relay
+    from spyhole.net.stream import Stream
+    from spyhole.outcome import EndedBy
+
+# What may lie in a pipe when the sink stops reading: the bound on what a slow reader costs.
+_SPLICE = 262_144
+_FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
+
+
+class PlainDirection(Direction):
+    """Bytes as they are. A direction that fills the receive buffer is `bulk` until less than that comes."""
+
+    __slots__ = ("_in_pipe", "_pipe", "_spliceable", "bulk")
+
+    def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
+        super().__init__(relay, side, source, sink)
+        self.bulk = False
+        self._spliceable = False
+        self._pipe: Pipe | None = None
+        self._in_pipe = 0
+
+    def move(self) -> int:
+        if self.bulk:
+            return self._splice()
+        try:
+            count = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.source_failed(error)
+            return 0
+        if not count:
+            self.source_ended()
+            return 0
+        self.push(RECEIVE_BUFFER[:count])
+        if count == RECEIVE_SIZE:
+            self.begin_bulk()
+        return count
+
+    def begin_bulk(self) -> None:
+        """The source fills the buffer: let the kernel carry the bytes from here."""
+        if not self._spliceable:
+            # splice goes by the descriptor's own mode, there is no flag for one call
+            self.source.sock.setblocking(False)
+            self.sink.sock.setblocking(False)
+            self._spliceable = True
+        self.bulk = True
+
+    def flush(self) -> bool:
+        if not super().flush():
+            return False
+        return not self._in_pipe or self._drain_pipe()
+
+    def release(self) -> None:
+        if self._pipe is not None:
+            give_back(self._pipe, clean=not self._in_pipe)
+            self._pipe = None
+
+    def _splice(self) -> int:
+        pipe = self._pipe
+        if pipe is None:
+            pipe = self._pipe = take()
+            if pipe is None:  # out of descriptors or pipe memory: copying needs neither
+                self.bulk = False
+                return self.move()
+        try:
+            count = os.splice(self.source.fd, pipe.write_end, _SPLICE, flags=_FLAGS)
+        except BlockingIOError:
+            self.release()
+            return 0
+        except OSError as error:
+            self.release()
+            self.source_failed(error)
+            return 0
+        if not count:
+            self.release()
+            self.source_ended()
+            return 0
+        self.bulk = count >= RECEIVE_SIZE
+        self._in_pipe = count
+        if not self._drain_pipe():
+            self.blocked = True
+        elif not self.bulk:
+            self.release()
+        return count
+
+    def _drain_pipe(self) -> bool:
+        assert self._pipe is not None
+        try:
+            while self._in_pipe:
+                sent = os.splice(self._pipe.read_end, self.sink.fd, self._in_pipe, flags=_FLAGS)
+                self.moved += sent
+                self._in_pipe -= sent
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            self.sink_failed(error)
+            return False
+        return True
+
+
+def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], None]:
+    """The callback of a plain socket that `inward` reads from and `outward` writes to."""
+    recv_into = inward.source.sock.recv_into
+    send = inward.sink.sock.send
+
+    def on_event(events: int) -> None:
+        if outward.blocked and events & (WRITABLE | BROKEN):
+            outward.resume()
+            if inward.relay.over:
+                return
+        if inward.blocked or inward.bulk or events & UNUSUAL:
+            if events & ~WRITABLE:
+                inward.on_event(events)
+            return
+        if not events & READABLE:
+            return
+        try:
+            count = recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            inward.source_failed(error)
+            return
+        if not count:
+            inward.source_ended()
+            return
+        try:
+            sent = send(RECEIVE_BUFFER[:count], SEND_FLAGS)
+        except BlockingIOError:
+            sent = 0
+        except OSError as error:
+            inward.sink_failed(error)
+            return
+        inward.moved += sent
+        if sent < count:
+            inward.keep(RECEIVE_BUFFER[sent:count])
+        elif count == RECEIVE_SIZE:
+            inward.begin_bulk()
+            inward.run()
+
+    return on_event

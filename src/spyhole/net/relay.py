@@ -1,0 +1,214 @@
+"""Carry a connection's bytes both ways until it ends, and say how it ended.
+
+Bytes out equal bytes in, each way, whatever the order of sends and half-closes. A FIN becomes a FIN (or a
+close_notify, where TLS is served), a reset becomes a reset, and anything but a clean end on both sides
+resets both: nobody takes a part for the whole.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from spyhole.errors import SpyholeError
+from spyhole.net.direction import Direction, events_of_socket
+from spyhole.net.farewell import farewell
+from spyhole.net.fiber import Waiter
+from spyhole.net.loop import WRITABLE
+from spyhole.net.plain import PlainDirection, plain_events
+from spyhole.net.secure import DecryptDirection, EncryptDirection
+from spyhole.outcome import EndedBy, Reason
+
+if TYPE_CHECKING:
+    from spyhole.net.stream import Stream
+
+# An idle connection is found by looking this often per timeout whether it has moved a byte since, so
+# moving a byte costs nothing for it: it ends between one timeout and one and an eighth.
+_LOOKS = 8
+
+
+class Ending(NamedTuple):
+    """How a relay ended. Bytes are the client's and the upstream's own: plaintext where TLS was served."""
+
+    ended_by: EndedBy
+    reason: Reason
+    detail: str | None
+    bytes_up: int
+    bytes_down: int
+
+
+class Cut(SpyholeError):
+    """Raised into a connection's fiber to end it now, on the proxy's own account."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason = reason
+
+
+async def relay(
+    client: Stream,
+    upstream: Stream,
+    *,
+    idle_timeout: float | None = 3600.0,
+    half_close_timeout: float | None = 60.0,
+) -> Ending:
+    """Relay between `client` and `upstream` until the connection is over; both streams are closed then.
+
+    What was read ahead on either goes first. Where TLS is served on the client (`client.tls`), the
+    upstream gets the plaintext. `idle_timeout`: seconds in which no byte moved at all;
+    `half_close_timeout`: the same once one side has ended; None for never. Nothing that a peer does
+    raises. Cancelling resets both streams; `Cut` does too, and returns.
+    """
+    running = Relay(client, upstream, idle_timeout, half_close_timeout)
+    try:
+        running.start()
+        while running.ending is None:
+            await running.wait()
+    except Cut as cut:
+        running.end(EndedBy.PROXY, cut.reason)
+    except BaseException:
+        running.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
+        raise
+    assert running.ending is not None
+    return running.ending
+
+
+class Relay(Waiter):
+    """A relay under way: two directions, and what concerns both."""
+
+    __slots__ = (
+        "_first",
+        "_half_close_timeout",
+        "_look_every",
+        "_moved",
+        "_quiet",
+        "breaking",
+        "client",
+        "down",
+        "ending",
+        "over",
+        "up",
+        "upstream",
+    )
+
+    def __init__(
+        self, client: Stream, upstream: Stream, idle_timeout: float | None, half_close_timeout: float | None
+    ) -> None:
+        super().__init__()
+        self.client = client
+        self.upstream = upstream
+        self.ending: Ending | None = None
+        self.over = False
+        self.breaking = False  # one side's socket failed: what it had sent is being delivered
+        self._first: EndedBy | None = None
+        self._half_close_timeout = half_close_timeout
+        self._look_every = idle_timeout and idle_timeout / _LOOKS
+        self._moved = 0
+        self._quiet = 0
+        engine = client.tls
+        self.up: Direction
+        self.down: Direction
+        if engine is None:
+            self.up = PlainDirection(self, EndedBy.CLIENT, client, upstream)
+            self.down = PlainDirection(self, EndedBy.UPSTREAM, upstream, client)
+        else:
+            self.down = EncryptDirection(self, upstream, client, engine)
+            self.up = DecryptDirection(self, client, upstream, engine, self.down)
+        self.up.other, self.down.other = self.down, self.up
+
+    def start(self) -> None:
+        """Send what was read ahead, then let the sockets' events drive everything."""
+        client, upstream, up, down = self.client, self.upstream, self.up, self.down
+        self._look_later()
+        # A plain client's bytes go on as they came. With TLS they are in the engine already.
+        for direction in (up, down):
+            source = direction.source
+            if source.ahead:
+                data, source.ahead = source.ahead, b""
+                direction.push(data)
+                if self.over:
+                    return
+        if isinstance(up, PlainDirection) and isinstance(down, PlainDirection):
+            on_client, on_upstream = plain_events(up, down), plain_events(down, up)
+        else:
+            on_client, on_upstream = events_of_socket(up, down), events_of_socket(down, up)
+        for stream, on_event in ((client, on_client), (upstream, on_upstream)):
+            # events from before are edges that will not be reported again
+            before = stream.hand_over(on_event)
+            if before & ~WRITABLE and not self.over:
+                on_event(before)
+        if client.tls is not None and not self.over:
+            up.run()  # the engine may hold plaintext from the handshake's last bytes
+
+    # endings, told by the directions
+
+    def note_end(self, side: EndedBy) -> None:
+        """`side` has ended its direction."""
+        if self._first is None:
+            self._first = side
+
+    def half_closed(self) -> None:
+        """One direction is done with, the other goes on."""
+        self._stop_looking()
+        self._look_every = self._half_close_timeout and self._half_close_timeout / _LOOKS
+        self._quiet = 0
+        self._look_later()
+
+    def end_cleanly(self) -> None:
+        """Both directions are done with."""
+        self.end(self._first or EndedBy.PROXY, Reason.CLOSED)
+
+    def end(
+        self,
+        ended_by: EndedBy,
+        reason: Reason,
+        detail: str | None = None,
+        *,
+        clean: bool | None = None,
+        last_words: bytes = b"",
+    ) -> None:
+        """End the connection, once; later calls change nothing.
+
+        Both sockets are closed, or reset unless the end is `clean` (by default: if it is CLOSED).
+        `last_words`, an alert, are for the client, which is then given a moment to read them.
+        """
+        if self.over:
+            return
+        self.over = True
+        self._stop_looking()
+        self.ending = Ending(ended_by, reason, detail, self.up.moved, self.down.moved)
+        clean = reason is Reason.CLOSED if clean is None else clean
+        if last_words:
+            farewell(self.client, last_words)
+        elif clean or ended_by is EndedBy.CLIENT:
+            self.client.close()
+        else:
+            self.client.reset()
+        if clean:
+            self.upstream.close()
+        else:
+            self.upstream.reset()
+        self.up.release()
+        self.down.release()
+        # a relay and its directions know each other: without this they would wait for the collector
+        del self.up.other, self.down.other, self.up, self.down
+        self.wake()
+
+    # idleness
+
+    def _look_later(self) -> None:
+        if self._look_every:
+            self.client.loop.deadlines(self._look_every).add(self._look)
+
+    def _stop_looking(self) -> None:
+        if self._look_every:
+            self.client.loop.deadlines(self._look_every).discard(self._look)
+
+    def _look(self) -> None:
+        moved = self.up.moved + self.down.moved
+        self._quiet = self._quiet + 1 if moved == self._moved else 0
+        self._moved = moved
+        if self._quiet < _LOOKS:
+            self._look_later()
+        else:
+            half = self.up.finished or self.down.finished
+            self.end(EndedBy.PROXY, Reason.HALF_CLOSE_TIMEOUT if half else Reason.IDLE_TIMEOUT)

@@ -1,0 +1,128 @@
+"""A relay whose client speaks TLS with us: decrypt to the upstream, encrypt to the client.
+
+Both copy through the process, so there is no splice; many records come in with one `recv` and go out with
+one `send`. The receive buffer serves for the plaintext too: the engine has copied the ciphertext out of it.
+"""
+
+from __future__ import annotations
+
+from socket import MSG_DONTWAIT
+from typing import TYPE_CHECKING
+
+from spyhole.net.direction import Direction
+from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE
+from spyhole.net.tls import TlsError, TlsTruncated
+from spyhole.outcome import EndedBy, Reason
+
+if TYPE_CHECKING:
+    from spyhole.net.relay import Relay
+    from spyhole.net.stream import Stream
+    from spyhole.net.tls import TlsEngine
+
+
+class DecryptDirection(Direction):
+    """TLS from `source`, plaintext to `sink`. `moved` counts plaintext."""
+
+    __slots__ = ("_engine", "_replies")
+
+    def __init__(
+        self, relay: Relay, source: Stream, sink: Stream, engine: TlsEngine, replies: EncryptDirection
+    ) -> None:
+        super().__init__(relay, EndedBy.CLIENT, source, sink)
+        self._engine = engine
+        self._replies = replies
+
+    def move(self) -> int:
+        engine = self._engine
+        received = 0
+        try:
+            count = engine.read_into(RECEIVE_BUFFER)
+            if not count and not engine.peer_closed:
+                try:
+                    received = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
+                except BlockingIOError:
+                    return 0
+                except OSError as error:
+                    self.source_failed(error)
+                    return 0
+                if received:
+                    engine.receive(RECEIVE_BUFFER[:received])
+                else:
+                    engine.receive_eof()
+                count = engine.read_into(RECEIVE_BUFFER)
+        except TlsError as error:
+            self._failed(error)
+            return 0
+        if engine.pending:  # an answer to a KeyUpdate
+            self._replies.send_pending()
+        if count:
+            self.push(RECEIVE_BUFFER[:count])
+        elif engine.peer_closed:
+            self.source_ended()
+            return 0
+        return count or received
+
+    def release(self) -> None:
+        del self._replies
+
+    def _failed(self, error: TlsError) -> None:
+        if isinstance(error, TlsTruncated):
+            if self.relay.down.ended:
+                # the upstream had ended before: nothing of value was cut off, and most clients do it
+                self.relay.end(EndedBy.UPSTREAM, Reason.CLOSED, clean=False)
+            else:
+                self.relay.end(EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
+            return
+        self.relay.end(
+            EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD, error.detail, last_words=self._engine.take()
+        )
+
+
+class EncryptDirection(Direction):
+    """Plaintext from `source`, TLS to `sink`. `moved` counts plaintext, `kept` is ciphertext."""
+
+    __slots__ = ("_engine",)
+
+    def __init__(self, relay: Relay, source: Stream, sink: Stream, engine: TlsEngine) -> None:
+        super().__init__(relay, EndedBy.UPSTREAM, source, sink)
+        self._engine = engine
+
+    def move(self) -> int:
+        try:
+            count = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.source_failed(error)
+            return 0
+        if not count:
+            self.source_ended()
+            return 0
+        self.push(RECEIVE_BUFFER[:count])
+        return count
+
+    def push(self, data: memoryview | bytes) -> None:
+        self._engine.write(data)
+        self.moved += len(data)
+        self.send_pending()
+
+    def send_pending(self) -> None:
+        """Send what the engine wants sent, after what is kept already."""
+        if self.kept:
+            self.kept = bytes(self.kept) + self._engine.take()
+            return
+        data = self._engine.take()
+        sent = self.send(data)
+        if sent < len(data):
+            self.keep(data[sent:])
+
+    def flush(self) -> bool:
+        if self.kept:
+            self.kept = memoryview(self.kept)[self.send(self.kept) :]
+        return not self.kept
+
+    def pass_end(self, last: bool) -> bool:
+        self._engine.send_close_notify()
+        if self._engine.pending:
+            self.send_pending()
+        return not self.kept and super().pass_end(last)

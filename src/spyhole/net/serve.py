@@ -1,0 +1,87 @@
+"""Accept connections on an address and run a handler for each: the accept loop as a library."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from spyhole.errors import PeerError
+from spyhole.net.acceptor import Acceptor, ConnectionLimit
+from spyhole.net.listener import address_of, bind, unlink
+from spyhole.net.loop import running_loop
+from spyhole.upstreams.address import UnixAddress, parse_address
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from spyhole.net.stream import Stream
+
+log = logging.getLogger("spyhole")
+
+
+async def serve(
+    address: str,
+    handle: Callable[[Stream], Awaitable[None]],
+    *,
+    max_connections: int = 10_000,
+    on_listening: Callable[[list[str]], None] | None = None,
+) -> None:
+    """Accept connections on `address` for ever, and run `handle(client)` for each, as a Task of its own.
+
+    `address` is "127.0.0.1:8443", "[::1]:8443", "*:8443" or "unix:/path"; with port 0 the kernel picks
+    one. `on_listening` is called with the addresses once connections are accepted.
+
+    A client that its handler leaves open is closed when the handler returns, and reset when it raises.
+    What peers do (OSError, `PeerError`, TimeoutError) is logged at level debug; another exception is a
+    defect of the handler and goes to the loop's exception handler. At `max_connections` no more are
+    accepted until one ends. Raises `BindError`. Cancelling stops listening and cancels the handlers.
+    """
+    loop = running_loop()
+    handlers: set[asyncio.Task[None]] = set()
+
+    async def run(client: Stream) -> None:
+        try:
+            await handle(client)
+        except (OSError, PeerError, TimeoutError) as error:
+            log.debug("%s: %s: %s", client.peer, type(error).__name__, error)
+            client.reset()
+        except BaseException:
+            client.reset()
+            raise
+        finally:
+            client.close()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        handlers.discard(task)
+        limit.leave()
+        if not task.cancelled() and (error := task.exception()):
+            loop.report(error)
+
+    def accepted(client: Stream) -> None:
+        task = loop.create_task(run(client))
+        handlers.add(task)
+        task.add_done_callback(ended)
+
+    def full(most: int) -> None:
+        log.warning("%d connections are open, the most allowed: waiting for one to end", most)
+
+    def trouble(error: OSError) -> None:
+        log.warning("can't accept: %s", error)
+
+    limit = ConnectionLimit(max_connections, full)
+    where = parse_address(address, listening=True)
+    (sockets,) = bind(where)
+    acceptors = [Acceptor(loop, sock, accepted, limit, trouble) for sock in sockets]
+    try:
+        if on_listening is not None:
+            on_listening([address_of(sock) for sock in sockets])
+        await loop.create_future()
+    finally:
+        for acceptor in acceptors:
+            acceptor.close()
+        for task in handlers:
+            task.cancel()
+        await asyncio.gather(*handlers, return_exceptions=True)
+        if isinstance(where, UnixAddress):
+            unlink(where)

@@ -1,0 +1,170 @@
+"""A stream: one connected socket, watched by the loop, and whatever was read from it ahead of its reader.
+
+It is what `serve` hands out, `dial` returns and `relay` consumes. Its socket is a plain `_socket.socket`
+(the C type below `socket.socket`); it may be blocking, since every call says `MSG_DONTWAIT` for itself.
+"""
+
+from __future__ import annotations
+
+import struct
+from contextlib import contextmanager, suppress
+from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SO_LINGER, SOL_SOCKET
+from typing import TYPE_CHECKING
+
+from spyhole.net.fiber import Waiter
+from spyhole.net.loop import BROKEN, READABLE, UNUSUAL, WRITABLE
+
+if TYPE_CHECKING:
+    from _socket import socket
+    from collections.abc import Callable, Iterator
+
+    from spyhole.net.loop import HotLoop
+    from spyhole.net.tls import TlsEngine
+
+SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL
+RECEIVE_SIZE = 65_536
+
+# Every stream of a process reads into this one buffer, and hands on or copies what it got before anybody
+# else can run: one process, one loop, one thread.
+RECEIVE_BUFFER = memoryview(bytearray(RECEIVE_SIZE))
+
+_RESET = struct.pack("ii", 1, 0)
+
+
+class Stream(Waiter):
+    """A connected stream socket, TCP or unix.
+
+    `peer` is the other end's address as text: "192.0.2.1:5555", "[::1]:5555" or "unix:". `ahead` holds
+    bytes that were read and not yet consumed, as `peek` leaves them: `receive`, `relay` and `serve_tls`
+    take them first. `tls` is the engine once TLS is served on the stream.
+
+    Whoever made the stream ends it, by `close` or `reset`; `relay` ends both of its streams. One task may
+    receive while another sends.
+    """
+
+    __slots__ = ("_expired", "_watched", "ahead", "events", "fd", "loop", "peer", "sock", "tls")
+
+    def __init__(self, sock: socket, loop: HotLoop, peer: str) -> None:
+        super().__init__()
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.loop = loop
+        self.peer = peer
+        self.ahead = b""
+        self.events = 0
+        self.tls: TlsEngine | None = None
+        self._watched = False
+        self._expired = False
+
+    def __repr__(self) -> str:
+        return f"<Stream {self.fd} {self.peer}>"
+
+    # bytes
+
+    async def receive(self) -> bytes:
+        """Return the next bytes, at most 64 KiB, or b"" when the peer has ended its direction.
+
+        What was read ahead comes first. Carries the socket's bytes, not TLS's plaintext. Raises OSError
+        when the connection broke, which is the peer's or the network's doing. Cancelling loses no bytes.
+        """
+        if self.ahead:
+            data, self.ahead = self.ahead, b""
+            return data
+        return bytes(await self.read_some())
+
+    async def send_all(self, data: bytes | memoryview) -> None:
+        """Hand all of `data` to the kernel, waiting while the peer does not read.
+
+        Raises OSError when the connection broke. After a cancellation it is not known how much was sent.
+        """
+        rest = memoryview(data)
+        while rest:
+            try:
+                rest = rest[self.sock.send(rest, SEND_FLAGS) :]
+            except BlockingIOError:
+                self.events &= ~WRITABLE
+                await self.event(WRITABLE)
+
+    def send_eof(self) -> None:
+        """End our direction with a FIN; the peer may go on sending. Raises OSError if it is gone."""
+        self.sock.shutdown(SHUT_WR)
+
+    def close(self) -> None:
+        """Close the socket: a clean end for the peer, if it has nothing more to say. Idempotent."""
+        self.loop.hot.retire(self.sock)
+
+    def reset(self) -> None:
+        """Close the socket with a reset, so that the peer knows that it was cut off."""
+        with suppress(OSError):
+            self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+        self.close()
+
+    async def read_some(self) -> memoryview:
+        """Read what is there into the shared buffer, and return that part of it: to be used at once.
+
+        Empty when the peer has ended its direction.
+        """
+        while True:
+            try:
+                return self.read_now()
+            except BlockingIOError:
+                self.events &= BROKEN | WRITABLE
+                await self.event(READABLE | UNUSUAL)
+
+    def read_now(self) -> memoryview:
+        """As `read_some`, but raise BlockingIOError when nothing is there."""
+        return RECEIVE_BUFFER[: self.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)]
+
+    # events
+
+    async def event(self, wanted: int) -> None:
+        """Wait until one of the `wanted` events has happened, or the connection broke.
+
+        The events are edges: clear from `events` those that you have exhausted, then wait. Raises
+        TimeoutError when a deadline of `within` has passed.
+        """
+        self.watch()
+        while not self.events & (wanted | BROKEN):
+            if self._expired:
+                raise TimeoutError
+            await self.wait()
+
+    def watch(self) -> None:
+        """Have the loop watch the socket, if it does not yet: `events` then collects what happens."""
+        if not self._watched:
+            self._watched = True
+            self.loop.hot.watch(self.fd, self._note)
+
+    def hand_over(self, callback: Callable[[int], None]) -> int:
+        """Send all further events to `callback`, and return those collected so far."""
+        if self._watched:
+            self.loop.hot.redirect(self.fd, callback)
+        else:
+            self._watched = True
+            self.loop.hot.watch(self.fd, callback)
+        return self.events
+
+    def take_back(self) -> None:
+        """Collect events in `events` again, after `hand_over`."""
+        if self._watched:
+            self.loop.hot.redirect(self.fd, self._note)
+        self.events = 0
+
+    @contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """Raise TimeoutError from whatever waits for this stream's events `seconds` after entering."""
+        queue = self.loop.deadlines(seconds)
+        self._expired = False
+        queue.add(self._expire)
+        try:
+            yield
+        finally:
+            queue.discard(self._expire)
+
+    def _expire(self) -> None:
+        self._expired = True
+        self.wake()
+
+    def _note(self, events: int) -> None:
+        self.events |= events
+        self.wake()
