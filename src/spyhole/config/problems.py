@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from spyhole.errors import OperatorError
 
@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 class Severity(StrEnum):
     ERROR = "error"
     WARNING = "warning"
+
+
+At: TypeAlias = Literal["key", "value", "table"]
+"""Which part of what stands at a path; `table` is the header of the table, for what is missing in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +42,8 @@ class Finding:
     """What was probably meant: exactly the text to write, without quotes."""
     hint: str | None = None
     """A sentence of advice."""
-    at: Literal["key", "value", "table"] = "value"
-    """What the caret points at; `table` is the header of the table, for what is missing in it."""
+    at: At = "value"
+    """What the caret points at."""
     first: Path | None = None
     """Where the same thing stood for the first time, for what may stand once only."""
     severity: Severity = Severity.ERROR

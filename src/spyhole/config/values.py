@@ -10,12 +10,12 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Final, Literal, NoReturn
+from typing import Annotated, Any, Final, NoReturn
 
 from pydantic import AfterValidator, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from spyhole.config.problems import nearest
+from spyhole.config.problems import At, nearest
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def fault(
     expected: str | None = None,
     suggestion: str | None = None,
     hint: str | None = None,
-    at: Literal["key", "value", "table"] = "value",
+    at: At = "value",
     **more: object,
 ) -> PydanticCustomError:
     """An error for pydantic to collect, carrying the fields of a `Finding`."""
