@@ -20,12 +20,14 @@ from __future__ import annotations
 from enum import Enum
 from struct import Struct
 from struct import error as struct_error
-from typing import Final, final
+from typing import Final, NoReturn, final
 
+from spyhole.wire.alerts import Alert
 from spyhole.wire.extensions import (
     ALPN,
     ONCE,
     PRE_SHARED_KEY,
+    SSL3,
     SUPPORTED_VERSIONS,
     TLS12,
     TLS13,
@@ -112,20 +114,18 @@ class ClientHello:
         found, legacy, ciphers_at, ciphers_size, compression = _split(raw)
         rules = rules_for(len(raw))
         listed = found.get(SUPPORTED_VERSIONS)
+        if legacy <= SSL3:
+            _refuse_version(legacy)
         if listed is None:
-            versions = _COUNTDOWN.get(legacy) or _countdown(legacy)
+            versions = _COUNTDOWN.get(legacy, _COUNTDOWN[TLS12])
             version = min(legacy, TLS12)
         else:
             versions = rules.parse_versions(listed)
-            if legacy <= 0x0300:
-                refuse(
-                    Fault.UNSUPPORTED_VERSION, f"supported_versions with legacy_version 0x{legacy:04x}", 4
-                )
             # what a server that has 1.0 to 1.3 would choose: OpenSSL looks at some extensions in one only
             version = (
                 TLS13
                 if TLS13 in versions
-                else max((v for v in versions if 0x0300 < v < TLS13), default=TLS12)
+                else max((v for v in versions if SSL3 < v < TLS13), default=TLS12)
             )
         if version == TLS13 and not on_boundary:
             refuse(
@@ -330,16 +330,10 @@ def _refuse_extensions(raw: bytes, pos: int) -> None:
         pos = stop
 
 
-def _countdown(legacy: int) -> tuple[int, ...]:
-    """The versions of a client that names only its highest."""
-    if legacy < 0x0300:
-        refuse(Fault.UNSUPPORTED_VERSION, f"version 0x{legacy:04x} is before SSL 3.0", 4)
-    return _COUNTDOWN.get(legacy, _COUNTDOWN[TLS12])
+def _refuse_version(legacy: int) -> NoReturn:
+    # SSL 3.0 has no protocol_version alert
+    alert = Alert.HANDSHAKE_FAILURE if legacy == SSL3 else Alert.PROTOCOL_VERSION
+    refuse(Fault.UNSUPPORTED_VERSION, f"the hello is of version 0x{legacy:04x}", 4, alert=alert)
 
 
-_COUNTDOWN: Final = {
-    0x0300: (0x0300,),
-    0x0301: (0x0301,),
-    0x0302: (0x0302, 0x0301),
-    TLS12: (TLS12, 0x0302, 0x0301),
-}
+_COUNTDOWN: Final = {0x0301: (0x0301,), 0x0302: (0x0302, 0x0301), TLS12: (TLS12, 0x0302, 0x0301)}

@@ -15,12 +15,13 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final, Protocol, TypeVar
 
+from spyhole.wire.alerts import Alert
 from spyhole.wire.asn1 import is_extensions, is_name, is_responder_id
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
 from spyhole.wire.groups import bad_share
 from spyhole.wire.message import GREASE
 
-TLS12, TLS13 = 0x0303, 0x0304
+SSL3, TLS12, TLS13 = 0x0300, 0x0303, 0x0304
 
 SERVER_NAME, MAX_FRAGMENT_LENGTH, STATUS_REQUEST, SUPPORTED_GROUPS, EC_POINT_FORMATS = 0, 1, 5, 10, 11
 SRP, SIGNATURE_ALGORITHMS, USE_SRTP, ALPN, SIGNED_CERTIFICATE_TIMESTAMP, PADDING = 12, 13, 14, 16, 18, 21
@@ -278,7 +279,12 @@ class Rules:
             if version == TLS13:
                 self._check_tls13(found)
             if PRE_SHARED_KEY in found and PSK_KEY_EXCHANGE_MODES not in found:
-                refuse(Fault.MISSING_EXTENSION, "pre_shared_key without psk_key_exchange_modes")
+                alert = (
+                    None if version == TLS13 else Alert.HANDSHAKE_FAILURE
+                )  # the older ones do not have it
+                refuse(
+                    Fault.MISSING_EXTENSION, "pre_shared_key without psk_key_exchange_modes", alert=alert
+                )
         except ClientHelloError as error:
             error.server_name = name
             raise

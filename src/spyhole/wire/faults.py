@@ -52,7 +52,7 @@ class Fault(StrEnum):
 
     # the message
     LENGTH_MISMATCH = "length_mismatch", Alert.DECODE_ERROR, "lengths that disagree, or bytes left over"
-    UNSUPPORTED_VERSION = "unsupported_version", Alert.PROTOCOL_VERSION, "a version before SSL 3.0"
+    UNSUPPORTED_VERSION = "unsupported_version", Alert.PROTOCOL_VERSION, "SSL 3.0 or older"
     BAD_SUPPORTED_VERSIONS = (
         "bad_supported_versions",
         Alert.PROTOCOL_VERSION,
@@ -97,7 +97,8 @@ class Fault(StrEnum):
 class ClientHelloError(PeerError):
     """A peer speaks TLS and its first flight is refused; `str()` says what is wrong.
 
-    `reason` is the fault, `alert` what to answer (OpenSSL's choice), `offset` where in the handshake
+    `reason` is the fault, `alert` what to answer (the fault's own, but to SSL 3.0 or to a version that
+    does not have it), `offset` where in the handshake
     message (in bytes, the four of its header included) when that is known, and `server_name` the name
     as sent when it was read before the fault showed.
     """
@@ -108,16 +109,18 @@ class ClientHelloError(PeerError):
         detail: str,
         *,
         offset: int | None = None,
-        server_name: bytes | None = None,
+        alert: Alert | None = None,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
-        self.alert = reason.alert
+        self.alert = reason.alert if alert is None else alert
         self.detail = detail
         self.offset = offset
-        self.server_name = server_name
+        self.server_name: bytes | None = None
 
 
-def refuse(reason: Fault, detail: str, offset: int | None = None) -> NoReturn:
-    """Raise the error: short, for the parsers below."""
-    raise ClientHelloError(reason, detail, offset=offset)
+def refuse(
+    reason: Fault, detail: str, offset: int | None = None, *, alert: Alert | None = None
+) -> NoReturn:
+    """Raise the error: short, for the parsers of this floor."""
+    raise ClientHelloError(reason, detail, offset=offset, alert=alert)

@@ -1,0 +1,87 @@
+"""Building ClientHellos, whole or broken, and cutting them into records."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from spyhole.wire.message import Message
+
+RANDOM = bytes(range(32))
+
+
+def vector(data: bytes, size: int) -> bytes:
+    """`data` behind its length in `size` bytes."""
+    return len(data).to_bytes(size) + data
+
+
+def u16s(*values: int) -> bytes:
+    return b"".join(v.to_bytes(2) for v in values)
+
+
+def server_name(name: bytes) -> tuple[int, bytes]:
+    return 0, vector(b"\0" + vector(name, 2), 2)
+
+
+def alpn(*protocols: bytes) -> tuple[int, bytes]:
+    return 16, vector(b"".join(vector(p, 1) for p in protocols), 2)
+
+
+def versions(*values: int) -> tuple[int, bytes]:
+    return 43, vector(u16s(*values), 1)
+
+
+# What a server needs to answer with TLS 1.3.
+TLS13_NEEDS: list[tuple[int, bytes]] = [
+    versions(0x0304, 0x0303),
+    (10, vector(u16s(29, 23), 2)),
+    (13, vector(u16s(0x0403, 0x0804, 0x0401), 2)),
+    (51, vector(u16s(29) + vector(bytes(range(1, 33)), 2), 2)),
+]
+
+
+def hello(
+    extensions: Sequence[tuple[int, bytes]] | None = (),
+    *,
+    legacy: int = 0x0303,
+    session_id: bytes = b"",
+    ciphers: bytes = u16s(0x1301, 0xC02B, 0xC02F, 0x002F),
+    compression: bytes = b"\0",
+    after: bytes = b"",
+) -> bytes:
+    """A handshake message; `extensions` None leaves out even their length, `after` follows them inside."""
+    body = u16s(legacy) + RANDOM + vector(session_id, 1) + vector(ciphers, 2) + vector(compression, 1)
+    if extensions is not None:
+        body += vector(b"".join(u16s(kind) + vector(content, 2) for kind, content in extensions), 2)
+    return message(body + after)
+
+
+def rebuild(parts: Message, extensions: Sequence[tuple[int, bytes]]) -> bytes:
+    """A message with other extensions and all lengths right."""
+    return message(
+        u16s(parts.legacy_version)
+        + parts.random
+        + vector(parts.session_id, 1)
+        + vector(u16s(*parts.ciphers), 2)
+        + vector(parts.compression, 1)
+        + vector(b"".join(u16s(kind) + vector(content, 2) for kind, content in extensions), 2)
+    )
+
+
+def message(body: bytes, kind: int = 1) -> bytes:
+    return bytes([kind]) + vector(body, 3)
+
+
+def record(content: bytes, kind: int = 22, version: int = 0x0301) -> bytes:
+    return bytes([kind]) + u16s(version) + vector(content, 2)
+
+
+def records(raw: bytes, sizes: Iterable[int] = (16384,)) -> bytes:
+    """Cut a message into records of these sizes, the last one again and again."""
+    wire = []
+    pos, size = 0, 16384
+    remaining = iter(sizes)
+    while pos < len(raw):
+        size = next(remaining, size)
+        wire.append(record(raw[pos : pos + size]))
+        pos += size
+    return b"".join(wire)
