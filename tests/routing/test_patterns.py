@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spyhole.errors import OperatorError
-from spyhole.routing.patterns import ANY, NamePattern, PatternError, PatternKind
+from spyhole.routing.patterns import ANY, NamePattern, PatternError, PatternKind, compile_regex
 
 labels = st.from_regex(r"[a-z_][a-z0-9_-]{0,12}", fullmatch=True)
 names = st.lists(labels, min_size=1, max_size=5).map(".".join)
@@ -83,3 +83,9 @@ def test_an_error_says_what_to_write(text: str, said: str) -> None:
         NamePattern.parse(text)
     assert isinstance(raised.value, OperatorError)
     assert isinstance(raised.value, ValueError)
+
+
+@pytest.mark.parametrize("text", ["(a", "[[a]b", "a{2,1}", "(?P<n>a)(?P<n>b)", "(" * 9999 + ")" * 9999])
+def test_a_regular_expression_that_does_not_compile(text: str) -> None:
+    with pytest.raises(PatternError, match="sni_regex"):
+        compile_regex(text)

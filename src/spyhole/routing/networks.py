@@ -30,7 +30,7 @@ def plain_network(network: IPv4Network | IPv6Network) -> IPv4Network | IPv6Netwo
 
 
 class NetworkSet:
-    """Networks by their prefix length: 33 look-ups at most for IPv4, 129 for IPv6, whatever their number."""
+    """Networks by their prefix length: 33 look-ups at most for IPv4, 129 for IPv6, however many."""
 
     __slots__ = ("_by_length", "networks")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
@@ -75,8 +76,11 @@ def compile_regex(text: str) -> re.Pattern[str]:
     backtracks: `(a+)+x` is exponential in the length of a name that the peer chose.
     """
     try:
-        return re.compile(text, re.ASCII | re.IGNORECASE)
-    except (re.error, OverflowError, RecursionError) as error:
+        # "[[a]" and its like change their meaning in a later Python, which warns of them
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            return re.compile(text, re.ASCII | re.IGNORECASE)
+    except (re.error, OverflowError, RecursionError, FutureWarning, DeprecationWarning) as error:
         raise PatternError(f"sni_regex {text!r}: {error}") from None
 
 
