@@ -208,7 +208,7 @@ def test_a_reject_route_refuses_and_is_named() -> None:
     decision = RouteTable(routes_of("a.test", mode=Mode.REJECT)).match("a.test", (), None, "web")
     assert decision.route is not None
     assert decision.refusal is Reason.REJECTED
-    assert decision.why == "a.test of route 'a.test'"
+    assert decision.why == "sni 'a.test' of route 'a.test'"
 
 
 @pytest.mark.parametrize(

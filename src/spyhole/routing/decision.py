@@ -24,7 +24,9 @@ class Rule:
     conditions: Conditions
 
     def __str__(self) -> str:
-        return f"sni_regex {self.text!r}" if self.kind is PatternKind.REGEX else self.text
+        if not self.route.tls:
+            return self.text
+        return f"{'sni_regex' if self.kind is PatternKind.REGEX else 'sni'} {self.text!r}"
 
 
 class Decision(NamedTuple):

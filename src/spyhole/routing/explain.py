@@ -70,9 +70,7 @@ class Explanation:
             "refusal": decision.refusal.value if decision.refusal else None,
             "why": decision.why,
             "tried": [tried.to_json() for tried in self.tried],
-            "near_misses": [
-                {"route": miss.route, "rule": miss.rule, "why": miss.why} for miss in self.near_misses
-            ],
+            "near_misses": [miss._asdict() for miss in self.near_misses],
         }
 
 

@@ -23,8 +23,14 @@ class NearMiss(NamedTuple):
     """A rule that did not match, and the difference."""
 
     route: str
+    key: str
+    """`sni` or `sni_regex`."""
     rule: str
+    """The pattern, or the regular expression."""
     why: str
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.rule!r} of route {self.route!r} {self.why}"
 
 
 def near_misses(routes: Iterable[Route], decision: Decision) -> tuple[NearMiss, ...]:
@@ -43,10 +49,11 @@ def near_misses(routes: Iterable[Route], decision: Decision) -> tuple[NearMiss, 
                 continue
             why = _shape(pattern, name)
             if why:
-                found.append(NearMiss(route.name, str(pattern), why))
+                found.append(NearMiss(route.name, "sni", str(pattern), why))
             elif pattern.kind <= chosen:
                 spellings.setdefault(
-                    str(pattern), NearMiss(route.name, str(pattern), f"is spelt almost like {name!r}")
+                    str(pattern),
+                    NearMiss(route.name, "sni", str(pattern), f"is spelt almost like {name!r}"),
                 )
         if chosen >= PatternKind.REGEX:
             found.extend(_parts(route, name))
@@ -72,7 +79,7 @@ def _shape(pattern: NamePattern, name: str) -> str | None:
 def _parts(route: Route, name: str) -> list[NearMiss]:
     """Regular expressions that match somewhere in the name, but not all of it."""
     return [
-        NearMiss(route.name, f"sni_regex {text!r}", "matches a part of the name; it has to match the whole")
+        NearMiss(route.name, "sni_regex", text, "matches a part of the name; it has to match the whole")
         for text in route.sni_regex
         for regex in [compile_regex(text)]
         if regex.search(name) and not regex.fullmatch(name)
