@@ -80,13 +80,9 @@ def _part_a(hello: ClientHello, kinds: Collection[int], ciphers: int, extensions
 
 @lru_cache(maxsize=256)
 def _ends(protocol: bytes) -> str:
-    """First and last character of a protocol's name, or of its hexadecimal form if either is not alphanumeric."""
-    first, last = protocol[:1], protocol[-1:]
-    return (
-        (first + last).decode()
-        if first.isalnum() and last.isalnum()
-        else protocol.hex()[0] + protocol.hex()[-1]
-    )
+    """Its first and last character, or those of its hexadecimal form if either is not alphanumeric."""
+    ends, digits = protocol[:1] + protocol[-1:], protocol.hex()
+    return ends.decode() if ends.isalnum() else digits[0] + digits[-1]
 
 
 @lru_cache(maxsize=256)
