@@ -46,7 +46,7 @@ class TlsError(PeerError):
         self.peer_alert = peer_alert
 
 
-class TlsTruncated(TlsError):  # noqa: N818
+class TlsTruncated(TlsError):
     """The peer's stream ended without a close_notify: what came may be a part only (RFC 8446, 6.1)."""
 
 
@@ -266,6 +266,8 @@ class TlsEngine:
 
 def prepare_context(context: ssl.SSLContext) -> None:
     """Make `context` check, for each hello, that the name OpenSSL saw is the one its engine was told."""
+    if context.sslobject_class is _RoutedObject:
+        return
     context.sslobject_class = _RoutedObject
     context.sni_callback = _check_name  # type: ignore[assignment]
 
