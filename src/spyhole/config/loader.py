@@ -140,10 +140,6 @@ def _syntax_problem(name: str, text: str, error: tomli.TOMLDecodeError) -> Probl
     at = min(error.pos, len(text))
     message = error.msg[:1].lower() + error.msg[1:]
     length, expected, suggestion, hint = 1, None, None, None
-    if at >= len(text.rstrip()):
-        # The end of the file, or of all that matters in it: the mistake is before it.
-        at = max(len(text.rstrip()) - 1, 0)
-        message += ", at the end of the file"
     if error.msg == "Invalid value":
         word = re.compile(r"[^\s,\]}#]*").match(text, at)
         written = word[0] if word else ""
@@ -155,8 +151,8 @@ def _syntax_problem(name: str, text: str, error: tomli.TOMLDecodeError) -> Probl
         elif written:
             message, expected = f"invalid value {written!r}", f'a string in quotes: "{written}"'
         else:
-            message, at = "a value is missing", max(at - 1, 0)
-            expected = "a value after the '='"
+            # What should have been there is nowhere: the caret goes to what comes before it.
+            message, at = "a value is missing", len(text[:at].rstrip()) - 1
     elif error.msg == "Cannot overwrite a value":
         message, at, length = "this key is there already", *_statement(text, at)
     elif error.msg.startswith(("Cannot declare", "Cannot redefine", "Cannot mutate")):
@@ -170,6 +166,10 @@ def _syntax_problem(name: str, text: str, error: tomli.TOMLDecodeError) -> Probl
     elif error.msg.startswith("Expected '=' after a key"):
         message, expected = "a key without a value", "key = value, or a [table]"
         hint = "a key with other characters than letters, digits, '-' and '_' stands in quotes"
+    elif error.msg.startswith("Illegal character '\\n'"):
+        message, expected = "a string is not closed", "a quote before the end of the line"
+    elif at >= len(text.rstrip()):
+        message, at = f"{message}, at the end of the file", max(len(text.rstrip()) - 1, 0)
     line, column = lines.place(at)
     source_line = lines.lines[line - 1]
     return Problem(

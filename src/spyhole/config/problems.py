@@ -106,7 +106,7 @@ class Problem:
         return ", ".join([f"{place}: {kind}{self.message}" if place else self.message, *self._notes()])
 
 
-class ConfigErrors(OperatorError):  # noqa: N818  # plural: it is all of them
+class ConfigErrors(OperatorError):  # plural: it is all of them
     """Everything that is wrong with a configuration, in the order of the file."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:

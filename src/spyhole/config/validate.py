@@ -201,7 +201,7 @@ def _in(table: Path) -> str:
     """Where in the configuration a table is, as its header is written."""
     if not table:
         return ""
-    return f" in [upstreams.{table[1]}]" if table[0] == "upstreams" else f" in [[{table[0]}]]"
+    return f" in [{'.'.join(map(str, table))}]" if table[0] == "upstreams" else f" in [[{table[0]}]]"
 
 
 # what can be checked in spite of the errors

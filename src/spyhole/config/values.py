@@ -6,6 +6,7 @@ the JSON Schema of what may be written, and a `Kind` for the reference and the f
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -73,8 +74,10 @@ def quoted(value: object) -> str:
         return "[" + ", ".join(quoted(item) for item in value) + "]"
     if isinstance(value, dict):
         return "{ " + ", ".join(f"{key} = {quoted(item)}" for key, item in value.items()) + " }"
-    escaped = str(value).replace("\\", "\\\\").replace('"', '\\"')
-    return f"'{value}'" if "\\" in str(value) and "'" not in str(value) else f'"{escaped}"'
+    text = str(value)
+    if "\\" in text and "'" not in text and text.isprintable():
+        return f"'{text}'"
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 # durations
@@ -137,7 +140,7 @@ def show_duration(seconds: float | None) -> str:
         count = seconds / size
         if count >= 1 and count == int(count):
             return f'"{int(count)}{unit}"'
-    return f'"{seconds:g}s"'
+    return f'"{seconds:.3f}'.rstrip("0").rstrip(".") + 's"'
 
 
 _DURATION_SCHEMA: Final[dict[str, Any]] = {
