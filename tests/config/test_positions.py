@@ -84,31 +84,16 @@ multi_literal = st.builds(
     st.lists(st.one_of(plain, st.sampled_from(["\n", "'", "''", '"""', "\\"])), max_size=5),
     st.sampled_from(["", "'", "''"]),
 )
-scalar = st.sampled_from(
-    [
-        "0",
-        "-17",
-        "1_000",
-        "0xdead_beef",
-        "0o755",
-        "0b1101",
-        "1.5",
-        "-2.5e+10",
-        "6.626e-34",
-        "inf",
-        "-inf",
-        "nan",
-        "true",
-        "false",
-        "07:32:00",
-        "07:32",
-        "1979-05-27",
-        "1979-05-27T07:32:00Z",
-        "1979-05-27 07:32Z",
-        "1979-05-27T00:32:00.999999-07:00",
-        "1979-05-27 07:32:00",
-    ]
-)
+numbers = ["0", "-17", "1_000", "0xdead_beef", "0o755", "0b1101", "1.5", "-2.5e+10", "inf", "-inf", "nan"]
+times = [
+    "07:32:00",
+    "07:32",
+    "1979-05-27",
+    "1979-05-27T07:32:00Z",
+    "1979-05-27 07:32Z",
+    "1979-05-27 07:32:00",
+]
+scalar = st.sampled_from([*numbers, *times, "1979-05-27T00:32:00.999999-07:00", "true", "false"])
 string = st.one_of(basic_string, literal_string, multi_basic, multi_literal)
 key_part = st.one_of(bare_key, bare_key, basic_string, literal_string)
 dotted_key = st.builds(
@@ -165,7 +150,7 @@ def document(draw: st.DrawFn) -> str:
     return text.removesuffix(newline) if draw(st.booleans()) else text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(document())
 def test_paths_are_tomlis_and_each_span_parses_to_its_value(text: str) -> None:
     check_law(text)
