@@ -9,8 +9,8 @@
 
     spyhole.run(spyhole.serve("127.0.0.1:8443", handle))
 
-`serve` accepts, `peek` reads the ClientHello and leaves it in place, `dial` connects, `serve_tls` terminates
-TLS, `relay` carries the bytes both ways to the end. `run` starts the event loop that they need.
+`serve` accepts, `peek` reads the ClientHello and leaves it in place, `dial` connects, `serve_tls`
+terminates TLS, `relay` carries the bytes both ways to the end. `run` starts the event loop that they need.
 """
 
 from __future__ import annotations

@@ -15,7 +15,8 @@ servers = st.lists(st.builds(TcpAddress, st.just("10.0.0.1"), st.integers(1, 5))
 
 @given(servers, st.integers(0, 20), st.integers(1, 5))
 def test_each_round_gives_every_server_its_turn(listed: list[TcpAddress], start: int, rounds: int) -> None:
-    upstream = Upstream("web", listed, start=start)
+    upstream = Upstream("web", listed)
+    upstream.begin_with(start)
     for _ in range(rounds):
         assert Counter(upstream.pick() for _ in listed) == Counter(listed)
 
@@ -24,7 +25,9 @@ def test_each_round_gives_every_server_its_turn(listed: list[TcpAddress], start:
 def test_candidates_are_every_server_once_and_begin_where_pick_would(
     listed: list[TcpAddress], start: int
 ) -> None:
-    retrying, picking = Upstream("web", listed, start=start), Upstream("web", listed, start=start)
+    retrying, picking = Upstream("web", listed), Upstream("web", listed)
+    retrying.begin_with(start)
+    picking.begin_with(start)
     for _ in range(2 * len(listed)):
         candidates = retrying.candidates()
         assert candidates[0] == picking.pick()
@@ -33,7 +36,12 @@ def test_candidates_are_every_server_once_and_begin_where_pick_would(
 
 def test_workers_start_at_different_servers() -> None:
     listed = [TcpAddress("10.0.0.1", port) for port in (1, 2, 3)]
-    assert [Upstream("web", listed, start=worker).pick() for worker in range(3)] == listed
+    upstream = Upstream("web", listed)
+    firsts = []
+    for worker in range(3):
+        upstream.begin_with(worker)
+        firsts.append(upstream.pick())
+    assert firsts == listed
 
 
 def test_no_servers_is_the_operators_error() -> None:

@@ -195,7 +195,12 @@ class Direction:
 
     def _broke(self, side: EndedBy, error: OSError) -> None:
         client = side is EndedBy.CLIENT
-        if error.errno in _RESETS:
+        if self.relay.over:
+            return
+        if client and self.relay.down.finished:
+            # the client has all that there was to have: many then close with something left unread
+            self.relay.end_late("the client reset the connection after the upstream had ended")
+        elif error.errno in _RESETS:
             self.relay.end(side, Reason.CLIENT_RESET if client else Reason.UPSTREAM_RESET)
         else:
             self.relay.end(

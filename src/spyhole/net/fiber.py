@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 class Fiber:
     """One coroutine on its way.
 
-    `start` runs it until it first waits. `abort` raises an exception where it waits. What it raises at
-    the end goes to `on_crash`: a fiber's own code is expected to handle what peers can cause.
+    `start` runs it until it first waits. `abort` raises an exception where it waits. `on_done` is called
+    with the fiber at the end, and with the exception if the coroutine raised one: that is a defect, since
+    its own code is expected to handle what peers can cause.
     """
 
-    __slots__ = ("_coroutine", "_on_crash", "_running", "done")
+    __slots__ = ("_coroutine", "_on_done", "_running", "done")
 
-    def __init__(self, coroutine: Coroutine[Any, Any, None], on_crash: Callable[[Exception], None]) -> None:
+    def __init__(
+        self, coroutine: Coroutine[Any, Any, None], on_done: Callable[[Fiber, Exception | None], None]
+    ) -> None:
         self._coroutine = coroutine
-        self._on_crash = on_crash
+        self._on_done = on_done
         self._running = False
         self.done = False
 
@@ -51,9 +54,10 @@ class Fiber:
                 self._coroutine.throw(error)
         except StopIteration:
             self.done = True
-        except Exception as crash:
+            self._on_done(self, None)
+        except Exception as defect:
             self.done = True
-            self._on_crash(crash)
+            self._on_done(self, defect)
         finally:
             self._running = False
             _current = outer

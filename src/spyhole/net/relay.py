@@ -68,6 +68,8 @@ async def relay(
     except BaseException:
         running.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
         raise
+    if running.last_words:
+        await farewell(client, running.last_words)
     assert running.ending is not None
     return running.ending
 
@@ -85,6 +87,7 @@ class Relay(Waiter):
         "client",
         "down",
         "ending",
+        "last_words",
         "over",
         "up",
         "upstream",
@@ -97,6 +100,7 @@ class Relay(Waiter):
         self.client = client
         self.upstream = upstream
         self.ending: Ending | None = None
+        self.last_words = b""  # for a client that is still open when the relay is over
         self.over = False
         self.breaking = False  # one side's socket failed: what it had sent is being delivered
         self._first: EndedBy | None = None
@@ -157,6 +161,10 @@ class Relay(Waiter):
         """Both directions are done with."""
         self.end(self._first or EndedBy.PROXY, Reason.CLOSED)
 
+    def end_late(self, detail: str) -> None:
+        """The upstream had ended and the client has it all; the client's own end was no clean one."""
+        self.end(EndedBy.UPSTREAM, Reason.CLOSED, detail, clean=False)
+
     def end(
         self,
         ended_by: EndedBy,
@@ -178,7 +186,7 @@ class Relay(Waiter):
         self.ending = Ending(ended_by, reason, detail, self.up.moved, self.down.moved)
         clean = reason is Reason.CLOSED if clean is None else clean
         if last_words:
-            farewell(self.client, last_words)
+            self.last_words = last_words
         elif clean or ended_by is EndedBy.CLIENT:
             self.client.close()
         else:

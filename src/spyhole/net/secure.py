@@ -67,9 +67,8 @@ class DecryptDirection(Direction):
 
     def _failed(self, error: TlsError) -> None:
         if isinstance(error, TlsTruncated):
-            if self.relay.down.ended:
-                # the upstream had ended before: nothing of value was cut off, and most clients do it
-                self.relay.end(EndedBy.UPSTREAM, Reason.CLOSED, clean=False)
+            if self.relay.down.finished:
+                self.relay.end_late("the client ended without close_notify after the upstream had ended")
             else:
                 self.relay.end(EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
             return

@@ -34,26 +34,42 @@ _RESET = struct.pack("ii", 1, 0)
 class Stream(Waiter):
     """A connected stream socket, TCP or unix.
 
-    `peer` is the other end's address as text: "192.0.2.1:5555", "[::1]:5555" or "unix:". `ahead` holds
+    `peer` is the other end's address as text: "192.0.2.1:5555", "[::1]:5555" or "unix:"; `host` is its IP
+    address alone, None for a unix socket and for one that we dialled. `ahead` holds
     bytes that were read and not yet consumed, as `peek` leaves them: `receive`, `relay` and `serve_tls`
-    take them first. `tls` is the engine once TLS is served on the stream.
+    take them first. `tls` is the engine once TLS is served on the stream; `closed` says
+    whether we have ended it.
 
     Whoever made the stream ends it, by `close` or `reset`; `relay` ends both of its streams. One task may
     receive while another sends.
     """
 
-    __slots__ = ("_expired", "_watched", "ahead", "events", "fd", "loop", "peer", "sock", "tls")
+    __slots__ = (
+        "_expired",
+        "_watched",
+        "ahead",
+        "closed",
+        "events",
+        "fd",
+        "host",
+        "loop",
+        "peer",
+        "sock",
+        "tls",
+    )
 
-    def __init__(self, sock: socket, loop: HotLoop, peer: str) -> None:
+    def __init__(self, sock: socket, loop: HotLoop, peer: str, host: str | None = None) -> None:
         super().__init__()
         self.sock = sock
         self.fd = sock.fileno()
         self.loop = loop
         self.peer = peer
+        self.host = host
         self.ahead = b""
         self.events = 0
         self.tls: TlsEngine | None = None
         self._watched = False
+        self.closed = False
         self._expired = False
 
     def __repr__(self) -> str:
@@ -91,11 +107,13 @@ class Stream(Waiter):
 
     def close(self) -> None:
         """Close the socket: a clean end for the peer, if it has nothing more to say. Idempotent."""
-        self.loop.hot.retire(self.sock)
+        if not self.closed:
+            self.closed = True
+            self.loop.hot.retire(self.sock)
 
     def reset(self) -> None:
         """Close the socket with a reset, so that the peer knows that it was cut off."""
-        with suppress(OSError):
+        with suppress(OSError):  # closed, or not connected
             self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
         self.close()
 

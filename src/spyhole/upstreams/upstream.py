@@ -20,15 +20,18 @@ class Upstream:
 
     __slots__ = ("_distinct", "_turn", "name", "servers")
 
-    def __init__(self, name: str, servers: Iterable[Address], *, start: int = 0) -> None:
-        """`start` is the server that gets the first turn: a worker gives its own number, so that few
-        connections spread over many workers do not all go to the first server."""
+    def __init__(self, name: str, servers: Iterable[Address]) -> None:
         self.name = name
         self.servers = tuple(servers)
         if not self.servers:
             raise OperatorError(f"upstream {name!r} has no servers: add an address to `servers`")
-        self._turn = start % len(self.servers)
+        self._turn = 0
         self._distinct = len(set(self.servers)) == len(self.servers)
+
+    def begin_with(self, number: int) -> None:
+        """Give the next turn to server `number`, counted round: a worker gives its own number, so that few
+        connections spread over many workers do not all go to the first server."""
+        self._turn = number % len(self.servers)
 
     def pick(self) -> Address:
         """The server whose turn it is."""

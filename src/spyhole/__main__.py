@@ -1,0 +1,5 @@
+"""`python -m spyhole`."""
+
+from spyhole.cli import main
+
+main()

@@ -1,0 +1,227 @@
+"""One connection's life: peek, match, pass or terminate, dial, relay, close, log.
+
+`session` is the page to read first. Each step is a function below it, which turns whatever can go wrong
+into one `Refused`: who ended it, the reason, and the alert that the client gets.
+"""
+
+from __future__ import annotations
+
+import itertools
+from time import monotonic, time
+from typing import TYPE_CHECKING, Final
+
+from spyhole.errors import PeerError
+from spyhole.net.dial import DialError, dial
+from spyhole.net.farewell import farewell
+from spyhole.net.handshake import serve_tls
+from spyhole.net.peek import ClosedEarly, peek
+from spyhole.net.relay import Cut, relay
+from spyhole.net.tls import TlsError, TlsTruncated
+from spyhole.observe.record import ConnectionRecord
+from spyhole.outcome import EndedBy, Reason
+from spyhole.routing.host_names import InvalidServerName, parse_server_name
+from spyhole.routing.route import Mode, Route
+from spyhole.wire.alerts import Alert
+from spyhole.wire.client_hello import ClientHello, ClientHelloError, Fault
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from spyhole.net.stream import Stream
+    from spyhole.snapshot import Snapshot
+
+_TOO_LARGE: Final = frozenset({Fault.HELLO_TOO_LARGE, Fault.TOO_MANY_EMPTY_RECORDS})
+
+_ids = itertools.count(1)
+
+
+async def session(
+    client: Stream, listener: str, snapshot: Snapshot, log: Callable[[ConnectionRecord], None]
+) -> None:
+    """Serve one accepted connection to its end, and hand `log` one record of it, whatever happens."""
+    record = ConnectionRecord(next(_ids), time(), client.peer, listener, monotonic())
+    config = snapshot.config
+    alert: Alert | None = None
+    try:
+        hello = await _peek(client, snapshot, record)
+        route, server_name = _match(hello, client, listener, snapshot, record)
+        if route.mode is Mode.TERMINATE and hello is not None:
+            await _terminate(client, hello, route, server_name, snapshot, record)
+        upstream = await _dial(route, client, snapshot, record)
+        ending = await relay(
+            client,
+            upstream,
+            idle_timeout=config.idle_timeout,
+            half_close_timeout=config.half_close_timeout,
+        )
+        record.ended_by, record.reason, record.detail = ending.ended_by, ending.reason, ending.detail
+        record.bytes_in, record.bytes_out = ending.bytes_up, ending.bytes_down
+    except Refused as refused:
+        alert = refused.alert
+        record.ended_by, record.reason, record.detail = refused.ended_by, refused.reason, refused.detail
+        record.alert = refused.alert if refused.alert is not None else refused.alert_sent
+    except Cut as cut:
+        record.ended_by, record.reason = EndedBy.PROXY, cut.reason
+        client.reset()
+    finally:
+        record.t_end = monotonic()
+        log(record)
+        if not client.closed:
+            await _take_leave(client, alert, record)
+
+
+class Refused(PeerError):
+    """The connection is not carried. `alert` is yet to be sent, `alert_sent` was."""
+
+    def __init__(
+        self,
+        reason: Reason,
+        detail: str | None = None,
+        *,
+        ended_by: EndedBy = EndedBy.PROXY,
+        alert: Alert | None = None,
+        alert_sent: int | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail
+        self.ended_by = ended_by
+        self.alert = alert
+        self.alert_sent = alert_sent
+
+
+async def _peek(client: Stream, snapshot: Snapshot, record: ConnectionRecord) -> ClientHello | None:
+    """The hello; None when the client does not speak TLS."""
+    config = snapshot.config
+    try:
+        hello = await peek(
+            client,
+            config.hello_timeout,
+            max_size=config.max_hello_size,
+            max_empty_records=config.max_empty_records,
+        )
+    except ClientHelloError as error:
+        record.server_name = error.server_name
+        reason = Reason.HELLO_TOO_LARGE if error.reason in _TOO_LARGE else Reason.MALFORMED_HELLO
+        raise Refused(reason, f"{error.reason}: {error.detail}", alert=error.alert) from None
+    except TimeoutError:
+        raise Refused(Reason.HELLO_TIMEOUT, f"{len(client.ahead)} bytes came") from None
+    except ClosedEarly:
+        raise Refused(
+            Reason.CLIENT_CLOSED_EARLY, f"{len(client.ahead)} bytes came", ended_by=EndedBy.CLIENT
+        ) from None
+    except OSError as error:
+        raise _client_lost(error) from None
+    finally:
+        record.t_hello = monotonic()
+    if not isinstance(hello, ClientHello):
+        return None
+    record.hello = hello
+    record.server_name = hello.server_name
+    return hello
+
+
+def _match(
+    hello: ClientHello | None,
+    client: Stream,
+    listener: str,
+    snapshot: Snapshot,
+    record: ConnectionRecord,
+) -> tuple[Route, str | None]:
+    """The route, and the server name that chose it."""
+    if hello is None:
+        decision = snapshot.table.match(None, (), client.host, listener, tls=False)
+    else:
+        try:
+            name = None if hello.server_name is None else parse_server_name(hello.server_name)
+        except InvalidServerName as error:
+            raise Refused(
+                Reason.INVALID_SERVER_NAME, error.problem, alert=Alert.UNRECOGNIZED_NAME
+            ) from None
+        decision = snapshot.table.match(name, hello.alpn, client.host, listener)
+    route = decision.route
+    if route is not None:
+        record.route, record.mode = route.name, route.mode
+    refusal = decision.refusal
+    if refusal is not None:
+        raise Refused(refusal, decision.why, alert=Alert.UNRECOGNIZED_NAME if hello is not None else None)
+    assert route is not None
+    return route, decision.server_name
+
+
+async def _terminate(
+    client: Stream,
+    hello: ClientHello,
+    route: Route,
+    server_name: str | None,
+    snapshot: Snapshot,
+    record: ConnectionRecord,
+) -> None:
+    """Serve TLS to the client, with the certificate for the name."""
+    context = snapshot.context(route, server_name)
+    if context is None:
+        raise Refused(
+            Reason.NO_CERTIFICATE,
+            f"no certificate covers {server_name or 'a client without a name'}, and none is the default",
+            alert=Alert.UNRECOGNIZED_NAME,
+        )
+    record.t_handshake_start = monotonic()
+    try:
+        engine = await serve_tls(client, context, hello, snapshot.config.handshake_timeout)
+    except TlsError as error:
+        by_client = error.peer_alert is not None or isinstance(error, TlsTruncated)
+        raise Refused(
+            Reason.HANDSHAKE_FAILED,
+            error.detail,
+            ended_by=EndedBy.CLIENT if by_client else EndedBy.PROXY,
+            alert_sent=error.alert,
+        ) from None
+    except TimeoutError:
+        raise Refused(Reason.HANDSHAKE_TIMEOUT) from None
+    except OSError as error:
+        raise _client_lost(error) from None
+    record.t_handshake = monotonic()
+    record.tls_version, record.cipher = engine.version, engine.cipher
+
+
+async def _dial(route: Route, client: Stream, snapshot: Snapshot, record: ConnectionRecord) -> Stream:
+    """Connect to the route's upstream: to the server whose turn it is, or else to the next."""
+    assert route.upstream is not None
+    config = snapshot.config
+    record.t_connect_start = monotonic()
+    failure: DialError | None = None
+    for address in snapshot.upstreams[route.upstream].candidates():
+        try:
+            upstream = await dial(address, config.connect_timeout, keepalive=config.keepalive)
+        except DialError as error:
+            failure = error
+            record.upstream = str(address)
+            if error.reason is Reason.NO_DESCRIPTORS:
+                break
+        else:
+            record.upstream = upstream.peer
+            record.t_connect = monotonic()
+            return upstream
+    assert failure is not None
+    # Under TLS of our own an alert can't be sent by Python's ssl: that client gets a reset.
+    alert = Alert.INTERNAL_ERROR if record.hello is not None and client.tls is None else None
+    if alert is None:
+        client.reset()
+    raise Refused(failure.reason, failure.detail, alert=alert)
+
+
+def _client_lost(error: OSError) -> Refused:
+    reset = isinstance(error, ConnectionError)
+    return Refused(
+        Reason.CLIENT_RESET if reset else Reason.CLIENT_LOST, error.strerror, ended_by=EndedBy.CLIENT
+    )
+
+
+async def _take_leave(client: Stream, alert: Alert | None, record: ConnectionRecord) -> None:
+    """Send the alert that a refusal owes, and end the client's socket so that it can be read."""
+    if record.ended_by is EndedBy.CLIENT:
+        client.close()
+    elif record.reason is Reason.INTERNAL_ERROR:
+        client.reset()
+    else:
+        await farewell(client, b"" if alert is None else alert.record())

@@ -1,0 +1,195 @@
+"""A worker process: one loop, its own listening sockets, its own connections.
+
+It is forked with everything that it needs, tells the supervisor when it accepts connections, and is told
+when to drain. When the supervisor is gone, it drains by itself: nobody would be left to replace it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import resource
+import signal
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from spyhole.net.acceptor import Acceptor, ConnectionLimit
+from spyhole.net.fiber import Fiber
+from spyhole.net.loop import HotLoop, running_loop
+from spyhole.net.pipes import MOST_IDLE
+from spyhole.net.relay import Cut
+from spyhole.observe.error_log import RateLimited
+from spyhole.outcome import Reason
+from spyhole.session import session
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from spyhole.net.stream import Stream
+    from spyhole.observe.access_log import AccessLog
+    from spyhole.snapshot import Snapshot
+
+# Messages between a worker and the supervisor, one a packet. A worker adds its number to `CUT`.
+READY: Final = b"ready"
+DRAIN: Final = b"drain"
+CUT: Final = b"cut "
+
+# Descriptors that a worker keeps free of connections: its loop, its logs, a resolver's sockets.
+_SPARE: Final = 16
+_PER_CONNECTION: Final = 2
+
+_logger: Final = logging.getLogger(__name__)
+
+
+class ListeningSocket(NamedTuple):
+    """A socket to accept on, and the name of the listener in the configuration."""
+
+    listener: str
+    sock: socket.socket
+
+
+def work(
+    sockets: Sequence[ListeningSocket], snapshot: Snapshot, access_log: AccessLog, control: socket.socket
+) -> None:
+    """Serve until told to drain and drained. Runs a loop of its own; the caller ends the process."""
+    # Ctrl-C goes to the whole process group; what it means is the supervisor's to say.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Everything from before the fork lives as long as the process, and its pages stay shared.
+    gc.collect()
+    gc.freeze()
+    with asyncio.Runner(loop_factory=HotLoop) as runner:
+        runner.run(Worker(sockets, snapshot, access_log, control).run())
+
+
+class Worker:
+    """The connections of one process, from accept to the end of the drain."""
+
+    def __init__(
+        self,
+        sockets: Sequence[ListeningSocket],
+        snapshot: Snapshot,
+        access_log: AccessLog,
+        control: socket.socket,
+    ) -> None:
+        self._sockets = sockets
+        self._snapshot = snapshot
+        self._log = access_log.write
+        self._access_log = access_log
+        self._control = control
+        self._say = RateLimited(_logger)
+        self._live: dict[Fiber, partial[None] | None] = {}
+        self._limit = ConnectionLimit(connection_limit(snapshot.config.max_connections), self._full)
+        self._drain = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._acceptors: list[Acceptor] = []
+
+    async def run(self) -> None:
+        """Accept and serve; return when the drain is over."""
+        loop = running_loop()
+        loop.set_exception_handler(self._on_defect)
+        loop.add_signal_handler(signal.SIGTERM, self._drain.set)
+        self._access_log.attach(loop.call_later)
+        self._control.setblocking(False)
+        loop.add_reader(self._control.fileno(), self._on_message)
+        self._acceptors = [
+            Acceptor(loop, sock, partial(self._accepted, loop, listener), self._limit, self._on_trouble)
+            for listener, sock in self._sockets
+        ]
+        self._tell(READY)
+        await self._drain.wait()
+        cut = await self._drained()
+        self._tell(CUT + str(cut).encode())
+        loop.remove_reader(self._control.fileno())
+        self._say.settle(everything=True)
+        self._access_log.close()
+
+    def _accepted(self, loop: HotLoop, listener: str, client: Stream) -> None:
+        snapshot = self._snapshot
+        fiber = Fiber(session(client, listener, snapshot, self._log), self._ended)
+        lifetime = snapshot.config.max_lifetime
+        if lifetime is None:
+            self._live[fiber] = None
+        else:
+            cut = self._live[fiber] = partial(fiber.abort, Cut(Reason.MAX_LIFETIME))
+            loop.deadlines(lifetime).add(cut)
+        fiber.start()
+
+    def _ended(self, fiber: Fiber, defect: Exception | None) -> None:
+        cut = self._live.pop(fiber)
+        if cut is not None:
+            lifetime = self._snapshot.config.max_lifetime
+            if lifetime is not None:
+                running_loop().deadlines(lifetime).discard(cut)
+        self._limit.leave()
+        if defect is not None and not isinstance(defect, Cut):
+            self._say_defect("a connection failed by a defect of spyhole", defect)
+        if not self._live:
+            self._empty.set()
+
+    async def _drained(self) -> int:
+        """Let connections end by themselves until the deadline; how many had to be cut."""
+        for acceptor in self._acceptors:
+            acceptor.finish()
+        self._empty.clear()
+        if self._live:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._empty.wait(), self._snapshot.config.drain_timeout)
+        cut = len(self._live)
+        for fiber in list(self._live):
+            fiber.abort(Cut(Reason.DRAIN_TIMEOUT))
+        return cut
+
+    def _on_message(self) -> None:
+        try:
+            message = self._control.recv(64)
+        except BlockingIOError:
+            return
+        if message == DRAIN:
+            self._drain.set()
+        elif not message and not self._drain.is_set():
+            _logger.error("the supervisor is gone: draining")
+            self._drain.set()
+        if not message:
+            running_loop().remove_reader(self._control.fileno())
+
+    def _tell(self, message: bytes) -> None:
+        with suppress(OSError):  # the supervisor is gone, and `_on_message` knows
+            self._control.send(message)
+
+    # what the operator should know
+
+    def _full(self, most: int) -> None:
+        self._say.warning(
+            "full",
+            "%d connections are open, the most that max_connections allows: others wait to be accepted",
+            most,
+        )
+
+    def _on_trouble(self, error: OSError) -> None:
+        self._say.warning(
+            "accept", "can't accept a connection: %s; trying again in a moment", error.strerror
+        )
+
+    def _on_defect(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
+        error = context.get("exception")
+        self._say_defect(str(context.get("message")), error if isinstance(error, BaseException) else None)
+
+    def _say_defect(self, message: str, error: BaseException | None) -> None:
+        self._say.error("defect", "%s: %r", message, error)
+        _logger.debug("%s", message, exc_info=error)
+
+
+def connection_limit(most: int | None) -> int:
+    """How many connections the limit on open files has room for, at most `most`, at least one."""
+    descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    pipes = min(2 * MOST_IDLE, descriptors // 8)
+    room = max(1, (descriptors - _open_descriptors() - _SPARE - pipes) // _PER_CONNECTION)
+    return room if most is None else min(room, most)
+
+
+def _open_descriptors() -> int:
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
