@@ -17,14 +17,18 @@ MAX_NAME: Final = 253
 MAX_LABEL: Final = 63
 
 
-class InvalidServerName(PeerError):  # noqa: N818 -- what it is reads better than a suffix
+class InvalidServerName(PeerError):
     """The client's server name is not a host name. `problem` says what is wrong, without the name."""
 
     def __init__(self, raw: bytes, problem: str) -> None:
-        shown = repr(raw) if len(raw) <= 80 else f"{raw[:64]!r}… ({len(raw)} bytes)"
-        super().__init__(f"server name {shown}: {problem}")
+        super().__init__(f"server name {shortened(raw)}: {problem}")
         self.raw = raw
         self.problem = problem
+
+
+def shortened(raw: bytes) -> str:
+    """A name as sent, escaped, and not so long that a peer could fill a log with it."""
+    return repr(raw) if len(raw) <= 80 else f"{raw[:64]!r}… ({len(raw)} bytes)"
 
 
 # Possessive, so that a hostile name costs one pass. Every use is a fullmatch: `$` would take b"a.test\n".

@@ -57,6 +57,10 @@ class Route:
         if self.mode is Mode.TERMINATE:
             raise RouteError(f"route {self.name!r}: mode 'terminate' needs TLS: use 'passthrough'")
 
+    def __hash__(self) -> int:
+        # routes are keys on the path of a connection, and one may have thousands of names
+        return hash(self.name)
+
     @property
     def patterns(self) -> tuple[NamePattern, ...]:
         """The names that it takes, each once, in order, with what an empty `sni` stands for."""

@@ -1,0 +1,221 @@
+"""What `spyhole explain` says: the outcome of one knock, as text and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from spyhole.certs.store import CertificateStore
+from spyhole.config.routes import routes_of, upstreams_of
+from spyhole.errors import OperatorError
+from spyhole.outcome import Reason
+from spyhole.routing.conditions import shown_protocol
+from spyhole.routing.host_names import InvalidServerName, shortened
+from spyhole.routing.route import Mode, Route
+from spyhole.routing.table import RouteTable
+from spyhole.wire.alerts import Alert
+from spyhole.wire.client_hello import ClientHelloError, Fault
+
+if TYPE_CHECKING:
+    from spyhole.certs.certificate import Certificate
+    from spyhole.certs.choose import Choice
+    from spyhole.config.model import Config
+    from spyhole.routing.explain import Explanation, Tried
+    from spyhole.upstreams.upstream import Upstream
+
+
+class Knock(NamedTuple):
+    """What the client sends, as far as routing looks at it; or the error that ends the connection there."""
+
+    server_name: str | None
+    alpn: tuple[bytes, ...] = ()
+    tls: bool = True
+    versions: tuple[int, ...] = ()
+    """TLS versions that it offers; empty when not known."""
+    error: ClientHelloError | InvalidServerName | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "server_name": self.server_name,
+            "alpn": [shown_protocol(protocol) for protocol in self.alpn],
+            "tls": self.tls,
+        }
+
+    def __str__(self) -> str:
+        if not self.tls:
+            return "a client that does not speak TLS"
+        if self.error is not None:
+            sent = self.error.raw if isinstance(self.error, InvalidServerName) else self.error.server_name
+            return "a client whose hello is refused" + (f" ({shortened(sent)})" if sent else "")
+        name = "a client that sends no server name" if self.server_name is None else self.server_name
+        offered = f"offers {', '.join(map(shown_protocol, self.alpn))}" if self.alpn else "offers no ALPN"
+        return f"{name} ({offered})"
+
+
+class Answer(NamedTuple):
+    """The outcome on one listener, or on several that agree."""
+
+    listeners: tuple[str, ...]
+    client: str | None
+    explanation: Explanation | None
+    """None when it does not come to a decision."""
+    reason: Reason | None
+    """Why it is refused; None when it is carried."""
+    detail: str
+    alert: Alert | None
+    upstream: Upstream | None
+    choice: Choice[Certificate] | None
+    """The certificates that are served, of which the client takes one; for a route that terminates."""
+
+    def same_as(self, other: Answer) -> bool:
+        if self.explanation is None or other.explanation is None:
+            return self.explanation is other.explanation
+        return self.explanation.decision.rule is other.explanation.decision.rule
+
+    def fails_on(self, key: str) -> bool:
+        """Whether a rule that was tried has a condition of this key that did not hold."""
+        return self.explanation is not None and any(
+            condition.key == key and not condition.holds
+            for tried in self.explanation.tried
+            for condition in tried.conditions
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        told = {} if self.explanation is None else self.explanation.to_json()
+        return {
+            "listeners": list(self.listeners),
+            "outcome": "refused" if self.reason else "routed",
+            "reason": self.reason.value if self.reason else None,
+            "detail": self.detail,
+            "alert": None
+            if self.alert is None
+            else {"code": int(self.alert), "name": self.alert.name.lower()},
+            "route": told.get("route"),
+            "mode": told.get("mode"),
+            "certificates": [_as_json(one) for one in self.choice.certificates] if self.choice else [],
+            "default_certificate": self.choice.is_default if self.choice else None,
+            "upstream": None
+            if self.upstream is None
+            else {
+                "name": self.upstream.name,
+                "servers": [str(server) for server in self.upstream.servers],
+            },
+            "tried": told.get("tried", []),
+            "near_misses": told.get("near_misses", []),
+        }
+
+    def as_text(self, knock: Knock, *, name_listeners: bool) -> str:
+        where = f", on {' and '.join(map(repr, self.listeners))}" if name_listeners else ""
+        by = f", from {self.client}" if self.client else ""
+        lines = [f"{knock}{by}{where}", *(f"  {line}" for line in self._outcome())]
+        if self.explanation is not None:
+            lines += _rules(self.explanation)
+        return "\n".join(lines)
+
+    def _outcome(self) -> list[str]:
+        lines = []
+        if self.reason is not None:
+            alert = f"alert {self.alert.name.lower()} ({int(self.alert)})" if self.alert else "no alert"
+            lines += [f"is refused: {self.reason.value}, {alert}", f"because      {self.detail}"]
+        if self.explanation is not None and (route := self.explanation.decision.route) is not None:
+            if self.reason is None:
+                lines.append(f"is carried by route {route.name!r}")
+                lines.append(f"because      {self.detail}")
+            lines.append(f"mode         {route.mode.value}")
+        if self.choice is not None:
+            for certificate in self.choice.certificates:
+                names = ", ".join(certificate.names) or "no name"
+                for_want = ", the default: none covers the name" if self.choice.is_default else ""
+                lines.append(f"certificate  {certificate.cert} ({certificate.key_type}: {names}{for_want})")
+        if self.upstream is not None:
+            servers = ", ".join(map(str, self.upstream.servers))
+            named = "" if servers == self.upstream.name else f"{self.upstream.name}: "
+            lines.append(f"upstream     {named}{servers}")
+        return lines
+
+
+class Doors:
+    """A configuration, made ready to answer."""
+
+    def __init__(self, config: Config) -> None:
+        self.table = RouteTable(routes_of(config))
+        self.error: OperatorError | None = None
+        """Why a certificate that is asked for can't be told."""
+        self._config = config
+        self._upstreams = upstreams_of(config)
+        self._store: CertificateStore | None = None
+
+    def answer(self, knock: Knock, client: str | None, listener: str) -> Answer:
+        if knock.error is not None:
+            return Answer((listener,), client, None, *_refusal_of(knock.error), None, None)
+        told = self.table.explain(knock.server_name, knock.alpn, client, listener, tls=knock.tls)
+        decision = told.decision
+        route, reason, detail = decision.route, decision.refusal, decision.why
+        alert: Alert | None = Alert.UNRECOGNIZED_NAME if reason and knock.tls else None
+        choice = None
+        if route is not None and route.mode is Mode.TERMINATE:
+            choice = self._choose(knock.server_name)
+            if choice is None and self.error is None:
+                reason, alert = Reason.NO_CERTIFICATE, Alert.UNRECOGNIZED_NAME
+                name = knock.server_name or "a client without a name"
+                detail = f"no certificate covers {name}, and none is the default"
+            elif self._too_old(route, knock):
+                reason, alert = Reason.HANDSHAKE_FAILED, Alert.PROTOCOL_VERSION
+                detail = (
+                    f"the client offers no TLS {route.min_version or self._config.min_version} or later"
+                )
+        upstream = None if route is None or route.upstream is None else self._upstreams[route.upstream]
+        return Answer((listener,), client, told, reason, detail, alert, upstream, choice)
+
+    def _choose(self, server_name: str | None) -> Choice[Certificate] | None:
+        """The certificates for the name. Read only now: who asks may not be allowed to read keys."""
+        try:
+            if self._store is None:
+                self._store = CertificateStore.load(self._config.certificates, ())
+        except OperatorError as error:
+            self.error = error
+            return None
+        return self._store.choose(server_name)
+
+    def _too_old(self, route: Route, knock: Knock) -> bool:
+        lowest = _VERSIONS[route.min_version or self._config.min_version]
+        return bool(knock.versions) and max(knock.versions) < lowest
+
+
+_VERSIONS: Final = {"1.2": 0x0303, "1.3": 0x0304}
+
+
+def _as_json(certificate: Certificate) -> dict[str, Any]:
+    return {
+        "cert": str(certificate.cert),
+        "key_type": certificate.key_type,
+        "names": list(certificate.names),
+        "not_after": certificate.not_after.isoformat(),
+    }
+
+
+def _refusal_of(error: ClientHelloError | InvalidServerName) -> tuple[Reason, str, Alert]:
+    """Reason, detail and alert, as `session` has them."""
+    if isinstance(error, InvalidServerName):
+        return Reason.INVALID_SERVER_NAME, error.problem, Alert.UNRECOGNIZED_NAME
+    large = error.reason in (Fault.HELLO_TOO_LARGE, Fault.TOO_MANY_EMPTY_RECORDS)
+    reason = Reason.HELLO_TOO_LARGE if large else Reason.MALFORMED_HELLO
+    return reason, f"{error.reason}: {error.detail}", error.alert
+
+
+def _rules(told: Explanation) -> list[str]:
+    lines = ["", "Rules tried, the most specific first:" if told.tried else "No rule was tried."]
+    for number, tried in enumerate(told.tried, start=1):
+        lines += _rule(number, tried)
+    if told.near_misses:
+        lines += ["", "Rules that come close:"]
+        lines += [f"  {miss}" for miss in told.near_misses]
+    return lines
+
+
+def _rule(number: int, tried: Tried) -> list[str]:
+    verdict = "taken" if tried.taken else "passed over"
+    lines = [f"{number:>3}. {tried.rule} of route {tried.rule.route.name!r}: {verdict}"]
+    return lines + [
+        f"       {'yes' if condition.holds else 'no':3}  {condition.key}: {condition.why}"
+        for condition in tried.conditions
+    ]
