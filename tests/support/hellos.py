@@ -1,8 +1,12 @@
-"""Building ClientHellos, whole or broken, and cutting them into records."""
+"""ClientHellos for tests: the ones captured, and building others, whole or broken."""
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from spyhole.wire.message import Message
 
@@ -30,10 +34,10 @@ def versions(*values: int) -> tuple[int, bytes]:
     return 43, vector(u16s(*values), 1)
 
 
-# What a server needs to answer with TLS 1.3.
+# What a server needs to answer with TLS 1.3: X25519, P-256 and a group that nobody has.
 TLS13_NEEDS: list[tuple[int, bytes]] = [
     versions(0x0304, 0x0303),
-    (10, vector(u16s(29, 23), 2)),
+    (10, vector(u16s(29, 23, 0x1234), 2)),
     (13, vector(u16s(0x0403, 0x0804, 0x0401), 2)),
     (51, vector(u16s(29) + vector(bytes(range(1, 33)), 2), 2)),
 ]
@@ -85,3 +89,33 @@ def records(raw: bytes, sizes: Iterable[int] = (16384,)) -> bytes:
         wire.append(record(raw[pos : pos + size]))
         pos += size
     return b"".join(wire)
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """A real client's hello, as scripts/capture_hellos.py took it down."""
+
+    client: str
+    server_name: bytes | None
+    wire: bytes
+
+    @property
+    def raw(self) -> bytes:
+        """The handshake message: every client sent it as one record."""
+        return self.wire[5:]
+
+    def __str__(self) -> str:
+        return self.client
+
+
+@functools.cache
+def captured() -> tuple[Captured, ...]:
+    rows = json.loads((Path(__file__).parents[1] / "wire" / "hellos.json").read_text())
+    return tuple(
+        Captured(
+            row["client"],
+            None if row["server_name"] is None else row["server_name"].encode(),
+            bytes.fromhex(row["hex"]),
+        )
+        for row in rows
+    )

@@ -21,6 +21,7 @@ class Outcome(Enum):
     ACCEPTED = "accepted"  # it answered with its own hello, or asked for another key share
     REFUSED = "refused"  # as malformed, whatever its configuration
     UNSUITED = "unsuited"  # well formed, but this server and this client have nothing in common
+    UNDECIDED = "undecided"  # Python could not decode the name and broke off
     WAITING = "waiting"  # for more bytes
 
 
@@ -82,8 +83,8 @@ class OpenSsl:
         alert = answer[6] if answer[:1] == b"\x15" else None
         if answer and alert is None:
             outcome = Outcome.ACCEPTED  # an error may follow, but of what comes after the hello
-        elif alert == 80 and seen:
-            outcome = Outcome.ACCEPTED  # Python could not decode the name, OpenSSL could
+        elif reason == "CALLBACK_FAILED":
+            outcome = Outcome.UNDECIDED
         elif reason is None:
             outcome = Outcome.WAITING
         elif reason in UNSUITED or (reason == "NO_SUITABLE_KEY_SHARE" and alert == 40):
