@@ -1,193 +1,59 @@
-"""What is wrong, or will be, with the certificates of a configuration. Reads the files, serves nothing."""
+"""What is wrong, or will be, with the certificates of a configuration.
+
+They are read and chosen from by the same code that serves them: what has no error here, `run` can serve.
+Names are looked up, not searched for: thousands of certificates for thousands of routes are usual.
+"""
 
 from __future__ import annotations
 
 import datetime
-import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
-
+from spyhole.certs.choose import CertificateTable
+from spyhole.certs.store import read_certificates, refused
 from spyhole.config.lint import warning
-from spyhole.config.problems import Finding
-from spyhole.routing.patterns import NamePattern, PatternKind
+from spyhole.routing.patterns import ANY, NamePattern, PatternKind
 from spyhole.routing.route import Mode
 
 if TYPE_CHECKING:
-    from cryptography.hazmat.primitives.asymmetric.types import PublicKeyTypes
-
+    from spyhole.certs.certificate import Certificate
     from spyhole.config.model import Config
     from spyhole.config.positions import Path as Place
+    from spyhole.config.problems import Finding
 
 SOON: Final = datetime.timedelta(days=30)
 """A certificate that ends within this time is warned about: ACME clients renew this long before."""
-
-LARGEST: Final = 1 << 20
 
 
 def lint(config: Config, now: datetime.datetime | None = None) -> list[Finding]:
     """Errors (what `run` would refuse) and warnings, in no particular order."""
     now = now or datetime.datetime.now(datetime.UTC)
-    findings: list[Finding] = []
-    leaves: list[_Leaf] = []
-    for index, certificate in enumerate(config.certificates):
-        path: Place = ("certificates", index)
-        try:
-            chain = _chain(certificate.cert, (*path, "cert"))
-            leaves.append(_Leaf((*path, "cert"), certificate.default, _names(chain[0])))
-            findings += _validity(chain[0], (*path, "cert"), now)
-        except _BadFileError as error:
-            findings.append(error.finding)
-            chain = []
-        try:
-            _check_key(certificate.key, (*path, "key"), chain)
-        except _BadFileError as error:
-            findings.append(error.finding)
-    if len(leaves) == len(config.certificates):
-        findings += _not_covered(config, leaves)
-        findings += _never_used(config, leaves)
+    certificates, findings = read_certificates(config.certificates)
+    findings += refused(certificates)
+    for index, certificate in enumerate(certificates):
+        if certificate is not None:
+            findings += _by_itself(certificate, ("certificates", index, "cert"), now)
+    usable = [certificate for certificate in certificates if certificate is not None]
+    if len(usable) == len(certificates):
+        findings += _not_covered(config, usable)
+        findings += _never_used(config, usable)
     return findings
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaf:
-    path: Place
-    default: bool
-    names: frozenset[str]
-
-    def covers(self, pattern: NamePattern) -> bool:
-        """Whether it covers every name of an exact or `*.` pattern, and some of a `**.` pattern."""
-        one_up = "*." + pattern.name.partition(".")[2]
-        if pattern.kind is PatternKind.EXACT:
-            return pattern.name in self.names or one_up in self.names
-        if pattern.kind is PatternKind.ONE_LABEL:
-            return str(pattern) in self.names
-        return self.serves(pattern)
-
-    def serves(self, pattern: NamePattern) -> bool:
-        """Whether it covers any name of the pattern."""
-        if pattern.kind in (PatternKind.ANY, PatternKind.REGEX):
-            return True
-        if pattern.kind is PatternKind.EXACT:
-            return self.covers(pattern)
-        return any(
-            # "*.a.test" has names of "**.test", and "*.test" has names of "*.test"
-            pattern.matches(name.replace("*", "x", 1) if name.startswith("*.") else name)
-            for name in self.names
-        )
-
-
-class _BadFileError(Exception):
-    def __init__(self, path: Place, code: str, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.finding = Finding(path, code, message, hint=hint)
-
-
-def _read(file: Path, path: Place) -> bytes:
-    try:
-        with file.open("rb") as opened:
-            return opened.read(LARGEST)
-    except FileNotFoundError:
-        hint = None if file.parent.is_dir() else f"there is no directory {str(file.parent)!r} either"
-        raise _BadFileError(path, "unreadable-file", f"no such file: {str(file)!r}", hint) from None
-    except (OSError, ValueError) as error:
-        text = (
-            os.strerror(error.errno).lower() if isinstance(error, OSError) and error.errno else str(error)
-        )
-        raise _BadFileError(path, "unreadable-file", f"can't read {str(file)!r}: {text}") from None
-
-
-def _chain(file: Path, path: Place) -> list[x509.Certificate]:
-    """The certificates of the file, the leaf first."""
-    pem = _read(file, path)
-    if b"-----BEGIN CERTIFICATE-----" not in pem:
-        if b"PRIVATE KEY-----" in pem:
-            raise _BadFileError(
-                path,
-                "bad-certificate",
-                f"{str(file)!r} has a key, not a certificate",
-                "are cert and key swapped?",
-            )
-        raise _BadFileError(
-            path,
-            "bad-certificate",
-            f"no certificate in {str(file)!r}",
-            "expected PEM: -----BEGIN CERTIFICATE-----",
-        )
-    try:
-        chain = x509.load_pem_x509_certificates(pem)
-        _names(chain[0])
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise _BadFileError(
-            path, "bad-certificate", f"the certificate in {str(file)!r} is damaged: {error}"
-        ) from None
-    return chain
-
-
-def _check_key(file: Path, path: Place, chain: Sequence[x509.Certificate]) -> None:
-    pem = _read(file, path)
-    try:
-        key = serialization.load_pem_private_key(pem, password=None)
-    except TypeError:
-        raise _BadFileError(
-            path,
-            "bad-key",
-            f"the key in {str(file)!r} has a passphrase",
-            f"remove it: openssl pkey -in {file} -out {file}.plain",
-        ) from None
-    except (ValueError, UnsupportedAlgorithm):
-        raise _BadFileError(
-            path, "bad-key", f"no private key in {str(file)!r}", "expected PEM: -----BEGIN PRIVATE KEY-----"
-        ) from None
-    if not chain:
-        return
-    public = _public(key.public_key())
-    if public == _public(chain[0].public_key()):
-        return
-    later = any(public == _public(certificate.public_key()) for certificate in chain[1:])
-    raise _BadFileError(
-        path,
-        "key-mismatch",
-        f"the key in {str(file)!r} does not belong to the certificate",
-        "it belongs to a later one of the chain: the server's own has to come first" if later else None,
-    )
-
-
-def _public(key: PublicKeyTypes) -> bytes:
-    return key.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
-
-
-def _names(certificate: x509.Certificate) -> frozenset[str]:
-    """The host names that it is for; the common name is not one (RFC 9525, 6.3)."""
-    try:
-        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
-    except x509.ExtensionNotFound:
-        return frozenset()
-    return frozenset(name.lower().rstrip(".") for name in extension.value.get_values_for_type(x509.DNSName))
-
-
-def _validity(certificate: x509.Certificate, path: Place, now: datetime.datetime) -> Iterator[Finding]:
-    begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
+def _by_itself(certificate: Certificate, path: Place, now: datetime.datetime) -> Iterator[Finding]:
+    begins, ends = certificate.not_before, certificate.not_after
     if now > ends:
-        yield warning(
-            path, "expired", f"this certificate expired {_days(now - ends)} ago, on {ends:%Y-%m-%d}"
-        )
+        ago = _days(now - ends)
+        yield warning(path, "expired", f"this certificate expired {ago} ago, on {ends:%Y-%m-%d}")
     elif now < begins:
-        yield warning(
-            path,
-            "not-yet-valid",
-            f"this certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC",
-            "is this machine's clock right?",
-        )
+        text = f"this certificate is not valid before {begins:%Y-%m-%d %H:%M} UTC"
+        yield warning(path, "not-yet-valid", text, "is this machine's clock right?")
     elif ends - now < SOON:
-        yield warning(
-            path, "expires-soon", f"this certificate expires in {_days(ends - now)}, on {ends:%Y-%m-%d}"
-        )
+        left = _days(ends - now)
+        yield warning(path, "expires-soon", f"this certificate expires in {left}, on {ends:%Y-%m-%d}")
+    if certificate.chain_fault is not None:
+        yield warning(path, "chain-order", "clients may refuse this chain", certificate.chain_fault)
 
 
 def _days(time: datetime.timedelta) -> str:
@@ -197,36 +63,66 @@ def _days(time: datetime.timedelta) -> str:
     return f"{hours} hour" + "s" * (hours != 1)
 
 
-def _not_covered(config: Config, leaves: Sequence[_Leaf]) -> Iterator[Finding]:
-    has_default = any(leaf.default for leaf in leaves)
+def _not_covered(config: Config, certificates: Sequence[Certificate]) -> Iterator[Finding]:
+    names = {name for certificate in certificates for name in certificate.names}
+    above = {ancestor for name in names for ancestor in _ancestors(name)}
+    hint = "connections for names that no certificate covers are refused"
+    if any(certificate.default for certificate in certificates):
+        hint = "clients get the default one, and will not accept it"
     for number, route in enumerate(config.routes):
-        if route.mode is not Mode.TERMINATE:
-            continue
-        for index, pattern in enumerate(route.sni):
-            if pattern.kind in (PatternKind.ANY, PatternKind.REGEX):
-                continue  # which names will come nobody knows
-            if not any(leaf.covers(pattern) for leaf in leaves):
-                yield warning(
-                    ("routes", number, "sni", index),
-                    "name-not-covered",
-                    f"no certificate covers {str(pattern)!r}",
-                    "clients get the default one, and will not accept it"
-                    if has_default
-                    else "connections for names that no certificate covers are refused",
-                )
+        if route.mode is Mode.TERMINATE:
+            for index, pattern in enumerate(route.sni):
+                if not _is_covered(pattern, names, above):
+                    text = f"no certificate covers {str(pattern)!r}"
+                    yield warning(("routes", number, "sni", index), "name-not-covered", text, hint)
 
 
-def _never_used(config: Config, leaves: Sequence[_Leaf]) -> Iterator[Finding]:
+def _is_covered(pattern: NamePattern, names: set[str], above: set[str]) -> bool:
+    """Whether every name of an exact or `*.` pattern is covered, and some name of a `**.` pattern."""
+    if pattern.kind is PatternKind.EXACT:
+        return pattern.name in names or "*." + pattern.name.partition(".")[2] in names
+    if pattern.kind is PatternKind.ONE_LABEL:
+        return "*." + pattern.name in names
+    if pattern.kind is PatternKind.ANY_DEPTH:
+        return pattern.name in above
+    return True  # which names will come nobody knows
+
+
+def _never_used(config: Config, certificates: Sequence[Certificate]) -> Iterator[Finding]:
+    """Certificates that no name selects, or none that a terminate route takes."""
     terminating = [route for route in config.routes if route.mode is Mode.TERMINATE]
-    for leaf in leaves:
-        if terminating and leaf.default:
+    wanted = {pattern for route in terminating for pattern in route.sni}
+    any_name = ANY in wanted or any(not route.sni or route.sni_regex for route in terminating)
+    parents = {pattern.name.partition(".")[2] for pattern in wanted if pattern.kind is PatternKind.EXACT}
+    chosen = {one for choice in CertificateTable(certificates).choices for one in choice.certificates}
+    for index, certificate in enumerate(certificates):
+        path: Place = ("certificates", index, "cert")
+        if certificate.names and certificate not in chosen:
+            hint = "earlier ones with the same type of key have all of its names"
+            yield warning(path, "unused-certificate", "this certificate is never chosen", hint)
             continue
-        used = any(
-            not route.sni or route.sni_regex or any(leaf.serves(pattern) for pattern in route.sni)
-            for route in terminating
+        used = (
+            certificate.default
+            or any_name
+            or any(_wants(name, wanted, parents) for name in certificate.names)
         )
-        if not used:
-            names = ", ".join(sorted(leaf.names)[:5]) or "no host name at all"
-            yield warning(
-                leaf.path, "unused-certificate", "no route uses this certificate", f"it is for {names}"
-            )
+        if not (terminating and used and certificate in chosen):
+            names = ", ".join(certificate.names[:5]) or "no host name at all"
+            text = "no route uses this certificate"
+            yield warning(path, "unused-certificate", text, f"it is for {names}")
+
+
+def _wants(name: str, wanted: set[NamePattern], parents: set[str]) -> bool:
+    """Whether some name of the patterns `wanted` is covered by a certificate's `name`, maybe `*.a`."""
+    first, _, rest = name.partition(".")
+    if rest in parents if first == "*" else NamePattern(PatternKind.EXACT, name) in wanted:
+        return True
+    if NamePattern(PatternKind.ONE_LABEL, rest) in wanted:
+        return True
+    return any(NamePattern(PatternKind.ANY_DEPTH, ancestor) in wanted for ancestor in _ancestors(name))
+
+
+def _ancestors(name: str) -> Iterator[str]:
+    """`b.c` and `c` for `a.b.c`."""
+    while name := name.partition(".")[2]:
+        yield name
