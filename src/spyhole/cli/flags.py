@@ -108,9 +108,13 @@ class Flags:
         document["certificates"] = []
         for index, (cert, key_file) in enumerate(zip_longest(self.certs, self.keys)):
             # One without the other is told of by itself, and must not make "no certificate" as well.
-            document["certificates"].append({"cert": cert or key_file, "key": key_file or cert})
-            origins["certificates", index, "cert"] = _typed("--cert", cert or "")
-            origins["certificates", index, "key"] = _typed("--key", key_file or "")
+            pair = {
+                "cert": key_file if cert is None else cert,
+                "key": cert if key_file is None else key_file,
+            }
+            document["certificates"].append(pair)
+            origins["certificates", index, "cert"] = _typed("--cert", pair["cert"])
+            origins["certificates", index, "key"] = _typed("--key", pair["key"])
         problems += self._unpaired()
         source = FlagSource(origins, advice=_ADVICE)
         try:
@@ -201,6 +205,7 @@ def parse_route(text: str) -> dict[str, str]:
             raise RouteFlagError(text, "a route that rejects has no address", meant=f"{name}=reject")
         if not address:
             raise RouteFlagError(text, f"mode {mode!r} without an address", expected=f"{name}={mode}:ADDR")
+        _check_address(text, address)
         return {"sni": name, "mode": mode, "upstream": address}
     if not target:
         raise RouteFlagError(text, "an address is missing", expected=_ROUTE)
@@ -214,6 +219,13 @@ def parse_route(text: str) -> dict[str, str]:
             ) from None
         raise RouteFlagError(text, str(error)) from None
     return {"sni": name, "upstream": target}
+
+
+def _check_address(text: str, address: str) -> None:
+    try:
+        parse_address(address)
+    except AddressError as error:
+        raise RouteFlagError(text, str(error)) from None
 
 
 def _is_address(text: str) -> bool:

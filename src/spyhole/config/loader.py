@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path as FilePath
 from typing import Any, Final, NamedTuple
 
@@ -12,7 +12,7 @@ import tomli
 
 from spyhole.config.model import Config
 from spyhole.config.positions import Lines, locate
-from spyhole.config.problems import ConfigErrors, Problem
+from spyhole.config.problems import ConfigErrors, Finding, Problem
 from spyhole.config.source import FileSource, FlagSource, Source
 from spyhole.config.validate import findings_in, validate
 
@@ -28,6 +28,10 @@ class Loaded(NamedTuple):
 
     config: Config
     source: Source
+
+    def errors(self, findings: Iterable[Finding]) -> ConfigErrors:
+        """Findings of a check that came later (certificates), as errors with their places."""
+        return ConfigErrors([self.source.problem(finding) for finding in findings])
 
 
 def load(path: str | os.PathLike[str]) -> Config:

@@ -127,8 +127,11 @@ def render(problems: Iterable[Problem]) -> str:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` was probably meant to be; case, `-` and `_` count little."""
+    """The choice that `word` was probably meant to be: a slip, or its beginning; case aside."""
     by_plain = {_plain(choice): choice for choice in choices}
+    begun = [choice for choice in by_plain if len(word) > 2 and choice.startswith(_plain(word))]
+    if len(begun) == 1:
+        return by_plain[begun[0]]
     close = get_close_matches(_plain(word), by_plain, n=1, cutoff=0.6)
     return by_plain[close[0]] if close else None
 

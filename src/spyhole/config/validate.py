@@ -59,7 +59,7 @@ def findings_in(
     invalid: Invalid, document: Mapping[str, Any], first_header: int | None = None
 ) -> list[Finding]:
     """Every finding about an invalid document; `first_header` is the line of its first `[table]`."""
-    findings = []
+    findings: list[Finding] = []
     crossed = False
     for error in invalid.errors:
         context = error.get("ctx", {})
@@ -68,6 +68,13 @@ def findings_in(
             findings.append(finding)
         else:
             findings.append(_Translator(document, first_header).finding(error))
+    # A key that is misspelt is not missing as well.
+    meant = {
+        (*finding.path[:-1], finding.suggestion) for finding in findings if finding.code == "unknown-key"
+    }
+    findings = [
+        finding for finding in findings if finding.code != "missing-key" or finding.path not in meant
+    ]
     if not crossed:
         findings += cross_checks(_salvage(document, findings, invalid.directory))
     return findings
@@ -99,7 +106,7 @@ class _Translator:
         if kind == "missing":
             key = str(path[-1])
             return Finding(
-                path[:-1],
+                path,
                 "missing-key",
                 f"{key!r} is missing",
                 expected=f"{key} = …{_in(path[:-1])}",
