@@ -6,15 +6,13 @@ nothing for (`0.0.0.0/1` and `128.0.0.0/1`, say) is not found.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spyhole.routing.networks import plain_network
 from spyhole.routing.patterns import PatternKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from spyhole.routing.route import Network, Route
 
@@ -53,14 +51,16 @@ def shadowed(routes: Iterable[Route]) -> list[Shadowed]:
 def dead_names(routes: Iterable[Route]) -> list[DeadName]:
     """Names that can never choose their route, in file order: the same name is in an earlier route whose
     other conditions are equal or wider."""
-    seen: dict[_Key, list[_Asks]] = {}
+    seen: dict[_Key, _Earlier] = {}
     found = []
     for route in routes:
         asks = _Asks(route)
         for key in _keys(route):
-            wider = next((other for other in _earlier(seen, key) if other.covers(asks)), None)
+            alike = (seen[other] for other in (key, *_wider_keys(key)) if other in seen)
+            wider = next(filter(None, (earlier.wider_than(asks) for earlier in alike)), None)
             if wider is None:
-                seen.setdefault(key, []).append(asks)  # a dead name need not be kept: its killer is wider
+                # a dead name need not be kept: what takes it is wider
+                seen.setdefault(key, _Earlier()).add(asks)
             else:
                 found.append(DeadName(route, key.text, wider.route))
     return found
@@ -84,29 +84,23 @@ def _keys(route: Route) -> list[_Key]:
     return names + [_Key(PatternKind.REGEX, text, True) for text in dict.fromkeys(route.sni_regex)]
 
 
-def _earlier(seen: dict[_Key, list[_Asks]], key: _Key) -> list[_Asks]:
-    earlier = seen.get(key, [])
-    if key.kind is PatternKind.REGEX:
-        for text in _EVERY_NAME:
-            if text != key.text:
-                earlier = [*earlier, *seen.get(key._replace(text=text), [])]
-    return earlier
+def _wider_keys(key: _Key) -> list[_Key]:
+    """Other names that are tried in the same turn and take all that this one takes."""
+    if key.kind is not PatternKind.REGEX:
+        return []
+    return [key._replace(text=text) for text in _EVERY_NAME if text != key.text]
 
 
-@dataclass(frozen=True, slots=True, init=False)
 class _Asks:
     """A route's conditions besides names, as sets that can be compared."""
 
-    route: Route
-    alpn: frozenset[str]
-    listeners: frozenset[str]
-    networks: tuple[Network, ...]
+    __slots__ = ("alpn", "listeners", "networks", "route")
 
     def __init__(self, route: Route) -> None:
-        object.__setattr__(self, "route", route)
-        object.__setattr__(self, "alpn", frozenset(route.alpn))
-        object.__setattr__(self, "listeners", frozenset(route.listeners))
-        object.__setattr__(self, "networks", tuple(map(plain_network, route.networks)))
+        self.route = route
+        self.alpn = frozenset(route.alpn)
+        self.listeners = frozenset(route.listeners)
+        self.networks = frozenset(map(plain_network, route.networks))
 
     def covers(self, other: _Asks) -> bool:
         """Whether every connection that `other` takes is one that this takes."""
@@ -117,13 +111,43 @@ class _Asks:
         )
 
     def _has(self, network: Network) -> bool:
-        return any(_within(network, wider) for wider in self.networks)
+        return any(wider in self.networks for wider in _supernets(network))
 
 
-def _within(network: Network, wider: Network) -> bool:
-    if isinstance(network, IPv4Network):
-        return isinstance(wider, IPv4Network) and network.subnet_of(wider)
-    return not isinstance(wider, IPv4Network) and network.subnet_of(wider)
+class _Earlier:
+    """The routes so far that have one name, so that thousands of networks are not compared in pairs."""
+
+    __slots__ = ("_by_network", "_everywhere")
+
+    def __init__(self) -> None:
+        self._everywhere: list[_Asks] = []
+        self._by_network: dict[Network, list[_Asks]] = {}
+
+    def add(self, asks: _Asks) -> None:
+        if not asks.networks:
+            self._everywhere.append(asks)
+        for network in asks.networks:
+            self._by_network.setdefault(network, []).append(asks)
+
+    def wider_than(self, asks: _Asks) -> _Asks | None:
+        """One that covers `asks`."""
+        for earlier in self._everywhere:
+            if earlier.covers(asks):
+                return earlier
+        # what covers all of its networks covers any one of them
+        holders = _supernets(min(asks.networks, key=str)) if asks.networks else ()
+        for network in holders:
+            for earlier in self._by_network.get(network, ()):
+                if earlier.covers(asks):
+                    return earlier
+        return None
+
+
+def _supernets(network: Network) -> Iterator[Network]:
+    """The network, and all that hold it."""
+    yield network
+    for length in range(network.prefixlen):
+        yield network.supernet(new_prefix=length)
 
 
 def _why(names: list[DeadName]) -> str:
