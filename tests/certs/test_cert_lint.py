@@ -106,9 +106,7 @@ def test_a_chain_out_of_order(authority: Authority, tmp_path: Path) -> None:
 def test_what_only_openssl_refuses_is_an_error(
     authority: Authority, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        "spyhole.certs.context.CIPHERS_1_2", "@SECLEVEL=5"
-    )  # asks for 512 bits of an EC key
+    monkeypatch.setattr("spyhole.certs.context.CIPHERS_1_2", "ALL:@SECLEVEL=4")  # P-256 is too short for it
     findings = found(tmp_path, "", authority.issue("www.test"))
     assert findings == [("bad-certificate", ("certificates", 0, "cert"))]
 
