@@ -137,6 +137,8 @@ class TestJson:
         line = json_line(record)
         assert len(line) <= MAX_LINE
         assert json.loads(line)["server_name"].startswith("\xff" * 20)
+        assert len(human_line(record)) <= MAX_LINE
+        assert human_line(record).endswith(b"\n")
 
     def test_an_ordinary_line(self) -> None:
         record = ConnectionRecord(7, 1_700_000_000.1239, "192.0.2.1:5555", "web", 100.0)
