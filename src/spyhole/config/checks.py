@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from spyhole.config.problems import Finding, nearest
 from spyhole.config.words import is_address
@@ -61,6 +61,13 @@ class Parts:
         )
 
 
+_LISTED: Final = 10
+"""How many names a message lists."""
+
+_SUGGESTED: Final = 50
+"""How many wrong references get a suggestion: each is compared with every name there is."""
+
+
 def cross_checks(parts: Parts) -> list[Finding]:
     """Everything that the parts contradict each other in."""
     return [finding for check in _CHECKS for finding in check(parts)]
@@ -110,18 +117,20 @@ def _routes_twice(parts: Parts) -> Iterator[Finding]:
 
 
 def _upstream_references(parts: Parts) -> Iterator[Finding]:
+    known = ", ".join(repr(name) for name in sorted(parts.upstream_names)[:_LISTED])
+    wrong = 0
     for part in parts.routes:
         reference = part.value.upstream
         if reference is None or is_address(reference) or reference in parts.upstream_names:
             continue
-        known = ", ".join(repr(name) for name in sorted(parts.upstream_names)[:10])
+        wrong += 1
         yield Finding(
             (*part.path, "upstream"),
             "unknown-upstream",
             f"unknown upstream {reference!r}",
             expected=(f"{known}, or" if known else "the X of an [upstreams.X], or")
             + f" an address with a port, as in '{reference if '.' in reference else '10.0.0.5'}:443'",
-            suggestion=nearest(reference, parts.upstream_names),
+            suggestion=nearest(reference, parts.upstream_names) if wrong <= _SUGGESTED else None,
         )
 
 
@@ -195,23 +204,21 @@ def _without_tls(parts: Parts) -> Iterator[Finding]:
 def _listener_references(parts: Parts) -> Iterator[Finding]:
     if "listeners" in parts.holes:
         return
-    names = {part.value.name: part.value for part in parts.listeners}
+    names = {part.value.name for part in parts.listeners}
+    by_address = {str(bind): part.value.name for part in parts.listeners for bind in part.value.bind}
+    known = ", ".join(repr(name) for name in sorted(names)[:_LISTED]) or "there are none"
+    wrong = 0
     for part in parts.routes:
         for index, name in enumerate(part.value.listener):
             if name in names:
                 continue
-            by_address = [
-                listener.name
-                for listener in names.values()
-                if name in [str(bind) for bind in listener.bind]
-            ]
+            wrong += 1
             yield Finding(
                 (*part.path, "listener", index),
                 "unknown-listener",
                 f"unknown listener {name!r}",
-                expected="the name of a listener: "
-                + (", ".join(repr(known) for known in list(names)[:10]) or "there are none"),
-                suggestion=by_address[0] if by_address else nearest(name, names),
+                expected=f"the name of a listener: {known}",
+                suggestion=by_address.get(name) or (nearest(name, names) if wrong <= _SUGGESTED else None),
             )
 
 
