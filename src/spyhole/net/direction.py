@@ -155,8 +155,7 @@ class Direction:
         """The source said that no more will come."""
         self.ended = True
         self.relay.note_end(self.side)
-        if not self.blocked:
-            self.finish()
+        self.finish()
 
     def finish(self) -> None:
         """Pass the source's end on to the sink, after everything that came before it."""

@@ -9,12 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spyhole.net.stream import SEND_FLAGS
+from spyhole.wire.alerts import Alert
 
 if TYPE_CHECKING:
     from spyhole.net.stream import Stream
 
 MOMENT = 1.0
 _MOST_BYTES = 262_144
+
+
+async def refuse(client: Stream, alert: int = Alert.UNRECOGNIZED_NAME) -> None:
+    """Answer a ClientHello with a fatal TLS alert, and close the client.
+
+    For a client that speaks TLS and has been sent nothing yet; the alert of a `ClientHelloError` is its
+    `alert`. Nothing that the client does raises.
+    """
+    await farewell(client, Alert(alert).record())
 
 
 async def farewell(client: Stream, last_words: bytes = b"") -> None:

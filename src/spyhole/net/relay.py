@@ -35,6 +35,9 @@ class Ending(NamedTuple):
     bytes_up: int
     bytes_down: int
 
+    def __str__(self) -> str:
+        return f"{self.bytes_up} bytes up, {self.bytes_down} down, ended by the {self.ended_by}: {self.reason}"
+
 
 class Cut(SpyholeError):
     """Raised into a connection's fiber to end it now, on the proxy's own account."""

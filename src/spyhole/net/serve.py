@@ -8,9 +8,14 @@ from typing import TYPE_CHECKING
 
 from spyhole.errors import PeerError
 from spyhole.net.acceptor import Acceptor, ConnectionLimit
+from spyhole.net.farewell import farewell, refuse
 from spyhole.net.listener import address_of, bind, unlink
 from spyhole.net.loop import running_loop
+from spyhole.net.tls import TlsError
+from spyhole.routing.host_names import InvalidServerName
 from spyhole.upstreams.address import UnixAddress, parse_address
+from spyhole.wire.alerts import Alert
+from spyhole.wire.client_hello import ClientHelloError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -25,17 +30,20 @@ async def serve(
     handle: Callable[[Stream], Awaitable[None]],
     *,
     max_connections: int = 10_000,
-    on_listening: Callable[[list[str]], None] | None = None,
+    on_listening: Callable[[str], None] | None = None,
 ) -> None:
     """Accept connections on `address` for ever, and run `handle(client)` for each, as a Task of its own.
 
     `address` is "127.0.0.1:8443", "[::1]:8443", "*:8443" or "unix:/path"; with port 0 the kernel picks
-    one. `on_listening` is called with the addresses once connections are accepted.
+    one. `on_listening` is called with each address, real port and all, once connections are accepted there.
+    The logger `spyhole` gets them too, at level info.
 
-    A client that its handler leaves open is closed when the handler returns, and reset when it raises.
-    What peers do (OSError, `PeerError`, TimeoutError) is logged at level debug; another exception is a
-    defect of the handler and goes to the loop's exception handler. At `max_connections` no more are
-    accepted until one ends. Raises `BindError`. Cancelling stops listening and cancels the handlers.
+    A client that its handler leaves open is closed when the handler returns, and reset when it raises; but
+    after a `ClientHelloError` or `InvalidServerName` it gets the alert for it, and after a `TlsError` the time
+    to read the one it was sent. What peers do (OSError, `PeerError`, TimeoutError) is logged at level info;
+    any other exception is a defect of the handler and goes to the loop's exception handler. At `max_connections`
+    no more are accepted until one ends. Cancelling stops listening and cancels the handlers. Raises
+    `BindError`, and ValueError for an address that is none.
     """
     loop = running_loop()
     handlers: set[asyncio.Task[None]] = set()
@@ -44,8 +52,8 @@ async def serve(
         try:
             await handle(client)
         except (OSError, PeerError, TimeoutError) as error:
-            log.debug("%s: %s: %s", client.peer, type(error).__name__, error)
-            client.reset()
+            log.info("%s: %s: %s", client.peer, type(error).__name__, error)
+            await _part(client, error)
         except BaseException:
             client.reset()
             raise
@@ -74,8 +82,10 @@ async def serve(
     (sockets,) = bind(where)
     acceptors = [Acceptor(loop, sock, accepted, limit, trouble) for sock in sockets]
     try:
-        if on_listening is not None:
-            on_listening([address_of(sock) for sock in sockets])
+        for sock in sockets:
+            log.info("listening on %s", address_of(sock))
+            if on_listening is not None:
+                on_listening(address_of(sock))
         await loop.create_future()
     finally:
         for acceptor in acceptors:
@@ -85,3 +95,16 @@ async def serve(
         await asyncio.gather(*handlers, return_exceptions=True)
         if isinstance(where, UnixAddress):
             unlink(where)
+
+
+async def _part(client: Stream, error: Exception) -> None:
+    if client.closed:
+        return
+    if isinstance(error, ClientHelloError):
+        await refuse(client, error.alert)
+    elif isinstance(error, InvalidServerName):
+        await refuse(client, Alert.UNRECOGNIZED_NAME)
+    elif isinstance(error, TlsError):
+        await farewell(client)
+    else:
+        client.reset()

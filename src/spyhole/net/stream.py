@@ -144,7 +144,7 @@ class Stream(Waiter):
         self.watch()
         while not self.events & (wanted | BROKEN):
             if self._expired:
-                raise TimeoutError
+                raise TimeoutError("the peer took too long")
             await self.wait()
 
     def watch(self) -> None:

@@ -1,0 +1,281 @@
+"""How a relay can end: each story plays both ends, and reads what they saw and what the relay says."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+import pytest
+import trustme
+
+from spyhole.net.direction import Direction
+from spyhole.net.fiber import Fiber
+from spyhole.net.handshake import serve_tls
+from spyhole.net.loop import run, running_loop
+from spyhole.net.peek import peek
+from spyhole.net.relay import Cut, Ending, Relay, relay
+from spyhole.net.stream import Stream
+from spyhole.outcome import EndedBy, Reason
+from spyhole.wire.client_hello import ClientHello
+from support.ends import End, TlsEnd, pair, stream_on
+
+AUTHORITY = trustme.CA()
+CERTIFICATE = AUTHORITY.issue_cert("a.test", key_type=trustme.KeyType.ECDSA)
+SERVER = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+CERTIFICATE.configure_cert(SERVER)
+CLIENT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+AUTHORITY.configure_trust(CLIENT)
+
+Story = Callable[[End, End], Awaitable[None]]
+
+
+def play(story: Story, *, tls: bool = False, **timeouts: float | None) -> tuple[Ending, End, End]:
+    """The ending of a relay over TCP whose ends do what `story` says, until both have seen the end."""
+
+    async def world() -> tuple[Ending, End, End]:
+        loop = running_loop()
+        one, ours = pair(socket.AF_INET)
+        other, theirs = pair(socket.AF_INET)
+        client = TlsEnd(one, CLIENT, "a.test") if tls else End(one)
+        upstream = End(other)
+
+        async def serve() -> Ending:
+            stream = stream_on(loop, ours, "client")
+            if tls:
+                hello = await peek(stream)
+                assert isinstance(hello, ClientHello)
+                await serve_tls(stream, SERVER, hello)
+            return await relay(stream, stream_on(loop, theirs, "upstream"), **timeouts)
+
+        serving = loop.create_task(serve())
+        telling = loop.create_task(story(client, upstream))  # type: ignore[arg-type]
+        while not (serving.done() and telling.done()):
+            for end in (client, upstream):
+                if end.sock.fileno() >= 0:
+                    end.push()
+                    end.pull()
+            await asyncio.sleep(0)
+        await telling
+        for end in (client, upstream):
+            while end.sock.fileno() >= 0 and end.pull():
+                pass
+        return serving.result(), client, upstream
+
+    ending, client, upstream = run(world())
+    client.sock.close()
+    upstream.sock.close()
+    return ending, client, upstream
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Let the world turn until it holds."""
+    while not condition():  # noqa: ASYNC110
+        await asyncio.sleep(0)
+
+
+def test_a_fin_becomes_a_fin_and_the_other_way_goes_on() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"question")
+        client.send_eof()
+        await until(lambda: upstream.got_end)
+        upstream.send(b"answer")
+        upstream.send_eof()
+
+    ending, client, upstream = play(story)
+    assert (bytes(upstream.received), bytes(client.received)) == (b"question", b"answer")
+    assert ending == Ending(EndedBy.CLIENT, Reason.CLOSED, None, 8, 6)
+
+
+def test_the_upstream_may_be_the_first_to_end() -> None:
+    async def story(client: End, upstream: End) -> None:
+        upstream.send_eof()
+        await until(lambda: client.got_end)
+        client.send(b"still talking")
+        client.send_eof()
+
+    ending, _, upstream = play(story)
+    assert bytes(upstream.received) == b"still talking"
+    assert (ending.ended_by, ending.reason) == (EndedBy.UPSTREAM, Reason.CLOSED)
+
+
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_a_reset_becomes_a_reset(who: str) -> None:
+    async def story(client: End, upstream: End) -> None:
+        ends = {"client": client, "upstream": upstream}
+        client.send(b"x")
+        await until(lambda: upstream.received)
+        ends[who].reset()
+
+    ending, client, upstream = play(story)
+    assert (upstream if who == "client" else client).got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy(who), Reason(f"{who}_reset"))
+
+
+def test_what_an_upstream_said_before_its_reset_is_delivered() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"a long upload that nobody reads")
+        await until(lambda: not client.to_send)
+        upstream.sock.send(b"413 no thank you")
+        upstream.sock.close()  # with unread bytes: a reset
+
+    ending, client, _ = play(lambda client, upstream: story(client, _deaf(upstream)))
+    assert bytes(client.received) == b"413 no thank you"
+    assert client.got_reset
+    assert ending.reason is Reason.UPSTREAM_RESET
+
+
+def _deaf(end: End) -> End:
+    end.pull = lambda most=0: False  # type: ignore[method-assign]
+    return end
+
+
+def test_a_client_that_resets_after_the_upstream_ended_has_closed() -> None:
+    async def story(client: End, upstream: End) -> None:
+        upstream.send(b"everything")
+        upstream.send_eof()
+        await until(lambda: client.got_end)
+        client.reset()
+
+    ending, _, upstream = play(story)
+    assert upstream.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.UPSTREAM, Reason.CLOSED)
+    assert ending.detail == "the client reset the connection after the upstream had ended"
+
+
+def test_an_upstream_that_resets_after_the_client_ended_is_no_clean_end() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send_eof()
+        await until(lambda: upstream.got_end)
+        upstream.reset()
+
+    ending, client, _ = play(story)
+    assert client.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.UPSTREAM, Reason.UPSTREAM_RESET)
+
+
+def test_tls_cut_off_is_a_truncation() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"half a")
+        await until(lambda: upstream.received)
+        client.sock.shutdown(socket.SHUT_WR)  # a FIN, and no close_notify before it
+
+    ending, _, upstream = play(story, tls=True)
+    assert upstream.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
+
+
+def test_a_record_that_does_not_decrypt_gets_an_alert_and_resets_the_upstream() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"hello")
+        await until(lambda: upstream.received)
+        client.sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+
+    ending, client, upstream = play(story, tls=True)
+    assert isinstance(client, TlsEnd)
+    assert client.failure == "SSLV3_ALERT_BAD_RECORD_MAC"
+    assert upstream.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD)
+    assert ending.detail == "decryption failed or bad record mac"
+
+
+def test_the_upstreams_end_reaches_a_tls_client_as_close_notify() -> None:
+    async def story(client: End, upstream: End) -> None:
+        upstream.send(b"bye")
+        upstream.send_eof()
+        await until(lambda: client.got_end)
+        client.send(b"last words")
+        client.send_eof()
+
+    ending, client, upstream = play(story, tls=True)
+    assert bytes(client.received) == b"bye"
+    assert bytes(upstream.received) == b"last words"
+    assert not client.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.UPSTREAM, Reason.CLOSED)
+
+
+async def nothing(client: End, upstream: End) -> None:
+    """Neither side says a word."""
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_silence_ends_at_the_idle_timeout(tls: bool) -> None:
+    ending, client, upstream = play(nothing, tls=tls, idle_timeout=0.2)
+    assert client.got_reset
+    assert upstream.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.PROXY, Reason.IDLE_TIMEOUT)
+
+
+def test_a_half_closed_connection_has_a_timeout_of_its_own() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send_eof()
+
+    ending, client, _ = play(story, half_close_timeout=0.2)
+    assert client.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.PROXY, Reason.HALF_CLOSE_TIMEOUT)
+
+
+def test_whoever_moves_a_byte_is_not_idle() -> None:
+    beats = 40
+
+    async def story(client: End, upstream: End) -> None:
+        for count in range(1, beats):
+            client.send(b".")
+            await until(lambda count=count: len(upstream.received) == count)
+            await asyncio.sleep(0.02)  # the time that passes is what this is about
+        client.send_eof()
+        upstream.send_eof()
+
+    ending, *_ = play(story, idle_timeout=0.4)
+    assert ending.reason is Reason.CLOSED
+
+
+def test_a_cut_resets_both_and_says_why() -> None:
+    async def world() -> tuple[list[Ending], End, End]:
+        loop = running_loop()
+        one, ours = pair(socket.AF_INET)
+        other, theirs = pair(socket.AF_INET)
+        endings: list[Ending] = []
+
+        async def serve() -> None:
+            endings.append(await relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u")))
+
+        fiber = Fiber(serve(), lambda fiber, defect: None)
+        fiber.start()
+        assert not endings
+        fiber.abort(Cut(Reason.DRAIN_TIMEOUT))
+        assert fiber.done
+        return endings, End(one), End(other)
+
+    endings, client, upstream = run(world())
+    for end in (client, upstream):
+        end.pull()
+        assert end.got_reset
+        end.sock.close()
+    assert [(ending.ended_by, ending.reason) for ending in endings] == [
+        (EndedBy.PROXY, Reason.DRAIN_TIMEOUT)
+    ]
+
+
+def test_nothing_is_left_to_the_collector() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"x")
+        await until(lambda: upstream.received)
+        client.send_eof()
+        upstream.send_eof()
+
+    play(story)
+    gc.collect()
+    gc.disable()
+    try:
+        play(story)
+        gc.set_debug(gc.DEBUG_SAVEALL)
+        gc.collect()
+        connections = (Stream, Relay, Direction, Fiber)
+        assert not [thing for thing in gc.garbage if isinstance(thing, connections)]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.enable()
