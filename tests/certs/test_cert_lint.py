@@ -119,3 +119,20 @@ def test_a_file_that_cannot_be_used_is_an_error_and_stops_guesses(
     assert found(tmp_path, "'uncovered.test'", leaf) == [("key-mismatch", ("certificates", 0, "key"))]
     errors = [finding.severity for finding in lint(load(tmp_path / "spyhole.toml"), NOW)]
     assert errors == [Severity.ERROR]
+
+
+def test_a_default_is_used_by_any_terminate_route(authority: Authority, tmp_path: Path) -> None:
+    leaf, default = authority.issue("www.test"), authority.issue("default.test")
+    assert found(tmp_path, "'www.test'", leaf, default, default=1) == []
+
+
+def test_a_route_that_does_not_terminate_needs_no_certificate(authority: Authority, tmp_path: Path) -> None:
+    assert found(tmp_path, "'www.test'", authority.issue("www.test")) == []
+    file = tmp_path / "spyhole.toml"
+    text = file.read_text()
+    file.write_text(text + '[[routes]]\nsni = "other.test"\nupstream = "127.0.0.1:1"\n')
+    assert lint(load(file), NOW) == []
+    file.write_text(text.replace("terminate", "passthrough"))
+    assert [(finding.code, finding.path) for finding in lint(load(file), NOW)] == [
+        ("unused-certificate", ("certificates", 0, "cert"))
+    ]
