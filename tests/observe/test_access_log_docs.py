@@ -29,7 +29,8 @@ def test_the_keys_are_documented_in_their_order(page: str) -> None:
 
 def test_the_reasons_are_documented_in_their_order(page: str) -> None:
     rows = [f"| `{reason.value}` | {reason.description} |" for reason in Reason]
-    assert section(page, "Reasons").partition("|---|---|\n")[2].strip().splitlines() == rows
+    documented = section(page, "Reasons").partition("|---|---|\n")[2].strip().splitlines()
+    assert documented == rows, "the rows have to be:\n" + "\n".join(rows)
 
 
 def test_who_can_end_a_connection_is_documented(page: str) -> None:
