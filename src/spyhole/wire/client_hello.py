@@ -20,7 +20,7 @@ from __future__ import annotations
 from enum import Enum
 from struct import Struct
 from struct import error as struct_error
-from typing import Final, NoReturn, final
+from typing import Final, final
 
 from spyhole.wire.alerts import Alert
 from spyhole.wire.extensions import (
@@ -32,9 +32,10 @@ from spyhole.wire.extensions import (
     TLS12,
     TLS13,
     USE_SRTP,
-    rules_for,
 )  # fmt: skip
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
+from spyhole.wire.message import take_apart
+from spyhole.wire.rules import rules_for
 
 __all__ = [
     "NEED_MORE",
@@ -111,46 +112,14 @@ class ClientHello:
     @classmethod
     def parse(cls, raw: bytes, *, on_boundary: bool = True) -> ClientHello:
         """The hello in one whole handshake message; `on_boundary`: its last record ends with it."""
-        found, legacy, ciphers_at, ciphers_size, compression = _split(raw)
-        rules = rules_for(len(raw))
-        listed = found.get(SUPPORTED_VERSIONS)
-        if legacy <= SSL3:
-            _refuse_version(legacy)
-        if listed is None:
-            versions = _COUNTDOWN.get(legacy, _COUNTDOWN[TLS12])
-            version = min(legacy, TLS12)
-        else:
-            versions = rules.parse_versions(listed)
-            # what a server that has 1.0 to 1.3 would choose: OpenSSL looks at some extensions in one only
-            version = (
-                TLS13
-                if TLS13 in versions
-                else max((v for v in versions if SSL3 < v < TLS13), default=TLS12)
-            )
-        if version == TLS13 and not on_boundary:
-            refuse(
-                Fault.NOT_ON_RECORD_BOUNDARY,
-                "the record goes on after a hello that offers TLS 1.3",
-                len(raw),
-            )
-        if not ciphers_size:
-            refuse(Fault.NO_CIPHERS, "no cipher suite is offered", ciphers_at)
-        if ciphers_size % 2:
-            refuse(
-                Fault.LENGTH_MISMATCH,
-                f"the cipher suites have {ciphers_size} bytes, an odd number",
-                ciphers_at,
-            )
-        rules.check_resumption(found, version)
-        if 0 not in compression:
-            refuse(Fault.NO_NULL_COMPRESSION, "null compression is not offered", ciphers_at + ciphers_size)
-        server_name = rules.check_rest(found, version)
-        if version == TLS13 and len(compression) != 1:
-            refuse(Fault.TLS13_COMPRESSION, "TLS 1.3 is offered together with a compression method")
-        protocols = found.get(ALPN)
-        return cls(
-            server_name, () if protocols is None else rules.parse_protocols(protocols), versions, raw
-        )
+        try:
+            return cls(*_read(raw, on_boundary), raw)
+        except ClientHelloError as error:
+            if error.extension is not None and error.offset is None:
+                error.offset = next(
+                    e.offset for e in take_apart(raw).extensions if e.kind == error.extension
+                )
+            raise
 
 
 @final
@@ -272,6 +241,48 @@ def _may_be_tls(wire: bytearray) -> bool:
     return b"\x01\x03".startswith(start) or b"\x01\x00\x02".startswith(start)
 
 
+def _read(raw: bytes, on_boundary: bool) -> tuple[bytes | None, tuple[bytes, ...], tuple[int, ...]]:
+    """Check a whole message in OpenSSL's order; server name, ALPN and versions."""
+    found, legacy, ciphers_at, ciphers_size, compression = _split(raw)
+    rules = rules_for(len(raw))
+    listed = found.get(SUPPORTED_VERSIONS)
+    if legacy <= SSL3:
+        # SSL 3.0 has no protocol_version alert
+        alert = Alert.HANDSHAKE_FAILURE if legacy == SSL3 else None
+        refuse(Fault.UNSUPPORTED_VERSION, f"the hello is of version 0x{legacy:04x}", 4, alert=alert)
+    if listed is None:
+        versions = _COUNTDOWN.get(legacy, _COUNTDOWN[TLS12])
+        version = min(legacy, TLS12)
+    else:
+        versions = rules.parse_versions(listed)
+        # what a server that has 1.0 to 1.3 would choose: OpenSSL looks at some extensions in one only
+        version = (
+            TLS13 if TLS13 in versions else max((v for v in versions if SSL3 < v < TLS13), default=TLS12)
+        )
+    if version == TLS13 and not on_boundary:
+        refuse(
+            Fault.NOT_ON_RECORD_BOUNDARY, "the record goes on after a hello that offers TLS 1.3", len(raw)
+        )
+    if not ciphers_size:
+        refuse(Fault.NO_CIPHERS, "no cipher suite is offered", ciphers_at)
+    if ciphers_size % 2:
+        refuse(
+            Fault.LENGTH_MISMATCH, f"the cipher suites have {ciphers_size} bytes, an odd number", ciphers_at
+        )
+    rules.check_resumption(found, version)
+    if 0 not in compression:
+        refuse(Fault.NO_NULL_COMPRESSION, "null compression is not offered", ciphers_at + 2 + ciphers_size)
+    server_name = rules.check_rest(found, version)
+    if version == TLS13 and len(compression) != 1:
+        refuse(
+            Fault.TLS13_COMPRESSION,
+            "TLS 1.3 together with a compression method",
+            ciphers_at + 2 + ciphers_size,
+        )
+    protocols = found.get(ALPN)
+    return server_name, () if protocols is None else rules.parse_protocols(protocols), versions
+
+
 def _split(raw: bytes) -> tuple[dict[int, bytes], int, int, int, bytes]:
     """Take the message apart: extensions, legacy version, ciphers' offset and size, compression methods."""
     end = len(raw)
@@ -321,19 +332,13 @@ def _refuse_extensions(raw: bytes, pos: int) -> None:
         if pos + 4 > end or stop > end:
             refuse(Fault.BAD_EXTENSION, "the last extension is cut short", pos)
         if kind in seen and kind in ONCE:
-            refuse(Fault.DUPLICATE_EXTENSION, f"extension {kind} comes twice", pos)
+            refuse(Fault.DUPLICATE_EXTENSION, "comes twice", pos, extension=kind)
         if kind == USE_SRTP:
-            refuse(Fault.FORBIDDEN_EXTENSION, "use_srtp is for DTLS only", pos)
+            refuse(Fault.FORBIDDEN_EXTENSION, "for DTLS only", pos, extension=kind)
         if kind == PRE_SHARED_KEY and stop != end:
-            refuse(Fault.PSK_NOT_LAST, "pre_shared_key is not the last extension", pos)
+            refuse(Fault.PSK_NOT_LAST, "not the last extension", pos, extension=kind)
         seen.add(kind)
         pos = stop
-
-
-def _refuse_version(legacy: int) -> NoReturn:
-    # SSL 3.0 has no protocol_version alert
-    alert = Alert.HANDSHAKE_FAILURE if legacy == SSL3 else Alert.PROTOCOL_VERSION
-    refuse(Fault.UNSUPPORTED_VERSION, f"the hello is of version 0x{legacy:04x}", 4, alert=alert)
 
 
 _COUNTDOWN: Final = {0x0301: (0x0301,), 0x0302: (0x0302, 0x0301), TLS12: (TLS12, 0x0302, 0x0301)}

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from spyhole.errors import PeerError
 from spyhole.wire.alerts import Alert
+from spyhole.wire.names import extension as name_of
 
 
 class Fault(StrEnum):
@@ -98,9 +99,9 @@ class ClientHelloError(PeerError):
     """A peer speaks TLS and its first flight is refused; `str()` says what is wrong.
 
     `reason` is the fault, `alert` what to answer (the fault's own, but to SSL 3.0 or to a version that
-    does not have it), `offset` where in the handshake
-    message (in bytes, the four of its header included) when that is known, and `server_name` the name
-    as sent when it was read before the fault showed.
+    does not have it). `extension` is the type of the extension at fault and `offset` where in the
+    handshake message that is (in bytes, the four of its header included), when they are known;
+    `server_name` is the name as sent when it was read before the fault showed.
     """
 
     def __init__(
@@ -109,18 +110,33 @@ class ClientHelloError(PeerError):
         detail: str,
         *,
         offset: int | None = None,
+        extension: int | None = None,
         alert: Alert | None = None,
     ) -> None:
         super().__init__(detail)
         self.reason = reason
         self.alert = reason.alert if alert is None else alert
-        self.detail = detail
         self.offset = offset
+        self.extension = extension
         self.server_name: bytes | None = None
+        self._detail = detail
+
+    @property
+    def detail(self) -> str:
+        """What is wrong, one line; bytes of the peer's are escaped."""
+        return self._detail if self.extension is None else f"{name_of(self.extension).name}: {self._detail}"
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 def refuse(
-    reason: Fault, detail: str, offset: int | None = None, *, alert: Alert | None = None
+    reason: Fault,
+    detail: str,
+    offset: int | None = None,
+    *,
+    extension: int | None = None,
+    alert: Alert | None = None,
 ) -> NoReturn:
     """Raise the error: short, for the parsers of this floor."""
-    raise ClientHelloError(reason, detail, offset=offset, alert=alert)
+    raise ClientHelloError(reason, detail, offset=offset, extension=extension, alert=alert)
