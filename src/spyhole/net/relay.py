@@ -36,7 +36,8 @@ class Ending(NamedTuple):
     bytes_down: int
 
     def __str__(self) -> str:
-        return f"{self.bytes_up} bytes up, {self.bytes_down} down, ended by the {self.ended_by}: {self.reason}"
+        moved = f"{self.bytes_up} bytes up, {self.bytes_down} down"
+        return f"{moved}, ended by the {self.ended_by}: {self.reason}"
 
 
 class Cut(SpyholeError):

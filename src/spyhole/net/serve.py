@@ -35,15 +35,15 @@ async def serve(
     """Accept connections on `address` for ever, and run `handle(client)` for each, as a Task of its own.
 
     `address` is "127.0.0.1:8443", "[::1]:8443", "*:8443" or "unix:/path"; with port 0 the kernel picks
-    one. `on_listening` is called with each address, real port and all, once connections are accepted there.
-    The logger `spyhole` gets them too, at level info.
+    one. Once connections are accepted there, `on_listening` is called with each address, real port and
+    all, and the logger `spyhole` says it at level info.
 
     A client that its handler leaves open is closed when the handler returns, and reset when it raises; but
-    after a `ClientHelloError` or `InvalidServerName` it gets the alert for it, and after a `TlsError` the time
-    to read the one it was sent. What peers do (OSError, `PeerError`, TimeoutError) is logged at level info;
-    any other exception is a defect of the handler and goes to the loop's exception handler. At `max_connections`
-    no more are accepted until one ends. Cancelling stops listening and cancels the handlers. Raises
-    `BindError`, and ValueError for an address that is none.
+    a `ClientHelloError` or `InvalidServerName` is answered with its alert, and after a `TlsError` the
+    client has the time to read the alert that it was sent. What peers do (OSError, `PeerError`,
+    TimeoutError) is logged at level info; any other exception is a defect of the handler and goes to the
+    loop's exception handler. At `max_connections` no more are accepted until one ends. Cancelling stops
+    listening and cancels the handlers. Raises `BindError`, and ValueError for an address that is none.
     """
     loop = running_loop()
     handlers: set[asyncio.Task[None]] = set()
