@@ -63,8 +63,8 @@ class SpyholeProcess:
         assert self._process.stdout is not None
         assert self._process.stderr is not None
         self.pid = self._process.pid
-        self._stdout = _Lines(self._process.stdout)
-        self._stderr = _Lines(self._process.stderr)
+        self._stdout = Lines(self._process.stdout)
+        self._stderr = Lines(self._process.stderr)
         self.addresses: list[str] = []
         """Where it listens, as it says: "127.0.0.1:40123", "[::1]:40123", "unix:/…"; real ports."""
         try:
@@ -148,7 +148,7 @@ class SpyholeProcess:
         return "\n".join([f"$ {words}", *self._stderr.wait(lambda lines: True)])
 
 
-class _Lines:
+class Lines:
     """The lines of a stream, read by a thread as they come, to be waited for."""
 
     def __init__(self, stream: IO[bytes]) -> None:
