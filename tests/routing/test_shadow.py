@@ -45,6 +45,7 @@ def test_what_is_reported_is_never_chosen(world: Any, data: st.DataObject) -> No
         (route("1", "*.a", "b"), route("2", "b", "*.a")),
         (route("1", "a", alpn=("h2", "")), route("2", "a", alpn=("",))),
         (route("1", "a", nets=("10.0.0.0/8",)), route("2", "a", nets=("10.1.0.0/16", "10.2.0.1/32"))),
+        (route("1", nets=("10.0.0.0/8",)), route("2", nets=("::ffff:10.1.0.0/112",))),
         (route("1", "a", listeners=("x", "y")), route("2", "a", listeners=("y",))),
         (route("1", sni_regex=(".*",)), route("2", sni_regex=("a.*",))),
         (route("1", tls=False), route("2", tls=False, nets=("::/0",))),
@@ -63,6 +64,7 @@ def test_a_route_behind_an_equal_or_wider_one(first: Route, second: Route) -> No
         (route("1", "a", alpn=("h2",)), route("2", "a", alpn=("h2", ""))),
         (route("1", "a", nets=("10.0.0.0/8",)), route("2", "a", nets=("10.1.0.0/16", "11.0.0.0/8"))),
         (route("1", "a", nets=("0.0.0.0/0", "::/0")), route("2", "a")),  # unix sockets
+        (route("1", nets=("::/0",)), route("2", nets=("::ffff:10.1.0.0/112",))),  # that is IPv4
         (route("1", "a", listeners=("x",)), route("2", "a", listeners=("y",))),
         (route("1", "*"), route("2", "a.test")),
         (route("1", "**.test"), route("2", "*.test")),
