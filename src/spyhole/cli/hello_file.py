@@ -15,11 +15,11 @@ LARGEST: Final = 16 << 20
 _HEX_TEXT: Final = re.compile(rb"\s*(?:0[xX])?[0-9A-Fa-f][0-9A-Fa-f\s:,]*")
 
 
-def read_hello_file(path: str) -> bytes:
+def read_hello_file(path: str, called: str = "--hello") -> bytes:
     """What the client sent, from the file at `path`, or from standard input for `-`.
 
     Text of hexadecimal digits, with white space, colons or commas between bytes, is decoded. A handshake
-    message without its record header gets one. Raises `click.UsageError`.
+    message without its record header gets one. Raises `click.UsageError`, which says what was `called`.
     """
     if path == "-":
         data = sys.stdin.buffer.read(LARGEST + 1)
@@ -28,20 +28,20 @@ def read_hello_file(path: str) -> bytes:
             with Path(path).open("rb") as file:
                 data = file.read(LARGEST + 1)
         except OSError as error:
-            raise click.UsageError(f"--hello {path!r}: {(error.strerror or str(error)).lower()}") from None
+            raise click.UsageError(f"{called} {path!r}: {(error.strerror or str(error)).lower()}") from None
     if not data:
-        raise click.UsageError(f"--hello {path!r}: the file is empty")
+        raise click.UsageError(f"{called} {path!r}: the file is empty")
     if len(data) > LARGEST:
-        raise click.UsageError(f"--hello {path!r}: larger than {LARGEST >> 20} MiB")
-    return _in_a_record(_from_hex(path, data))
+        raise click.UsageError(f"{called} {path!r}: larger than {LARGEST >> 20} MiB")
+    return _in_a_record(_from_hex(f"{called} {path!r}", data))
 
 
-def _from_hex(path: str, data: bytes) -> bytes:
+def _from_hex(called: str, data: bytes) -> bytes:
     if not _HEX_TEXT.fullmatch(data):
         return data
     digits = re.sub(rb"0[xX]|[\s:,]", b"", data)
     if len(digits) % 2:
-        raise click.UsageError(f"--hello {path!r}: {len(digits)} hexadecimal digits, an odd number")
+        raise click.UsageError(f"{called}: {len(digits)} hexadecimal digits, an odd number")
     return bytes.fromhex(digits.decode("ascii"))
 
 
