@@ -58,7 +58,7 @@ def test_a_connection_that_passed_through(spyhole: Start, authority: Authority) 
     assert line["client"].startswith("127.0.0.1:")
     assert line["server_name"] == "git.test"
     assert line["alpn"] == ["h2", "http/1.1"]
-    assert line["tls_versions"] == ["1.3", "1.2"]
+    assert line["tls_versions"][:2] == ["1.3", "1.2"]
     assert line["ja4"].startswith("t13d")
     assert (line["mode"], line["upstream"]) == ("passthrough", backend.address)
     assert line["bytes_in"] > 400  # a hello, at least
