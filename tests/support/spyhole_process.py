@@ -21,7 +21,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -135,11 +134,10 @@ class SpyholeProcess:
         assert may_trace or not any(mark in said for mark in _TRACEBACKS), f"a traceback\n{self._story()}"
 
     def _kill(self) -> None:
-        # The supervisor first, so that it can't start another worker; then what is left of its session.
-        self._process.kill()
-        self._process.wait()
-        with suppress(ProcessLookupError):
+        # Its whole session, but only while its id is its own: not once it has been waited for.
+        if self._process.returncode is None:
             os.killpg(self.pid, signal.SIGKILL)
+            self._process.wait()
         self._stdout.join()
         self._stderr.join()
 
