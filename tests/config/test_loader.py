@@ -354,6 +354,16 @@ def test_the_caret_stands_under_its_value(file: Path, before: str) -> None:
     assert caret.index("^") == shown.index("'a*'") + width
 
 
+def test_a_tab_is_shown_as_blanks(file: Path) -> None:
+    text = str(problem(file, SOUND.replace('"git.example.com"', "\t[\t'a*']")))
+    assert text.splitlines()[2] == "4 | sni =     [    'a*']"
+
+
+def test_a_listener_that_is_called_by_its_address_is_suggested_by_its_name(file: Path) -> None:
+    text = SOUND.replace("bind", 'name = "public"\nbind') + 'listener = "0.0.0.0:443"\n'
+    assert problem(file, text).suggestion == "public"
+
+
 def test_ten_thousand_routes_load(file: Path) -> None:
     file.write_text(
         SOUND + "".join(f'[[routes]]\nsni = "n{n}.test"\nupstream = "a:1"\n' for n in range(10_000))

@@ -70,10 +70,7 @@ def examine(file: str) -> tuple[Config | None, list[Problem]]:
     except ConfigErrors as errors:
         return None, list(errors.problems)
     found = [source.problem(finding) for finding in (*lint_certificates(config), *lint(config))]
-    found.sort(
-        key=lambda problem: (problem.severity is Severity.WARNING, problem.line or 0, problem.column)
-    )
-    return config, found
+    return config, sorted(found, key=_by_severity_and_place)
 
 
 def _by_severity_and_place(problem: Problem) -> tuple[bool, int, int]:

@@ -83,7 +83,7 @@ def quoted(value: object) -> str:
 # durations
 
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
-_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?", re.ASCII)
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*(ms|s|m|h|d)?")
 _DURATION_EXPECTED: Final = "a duration, as in '250ms', '5s', '2m', '1h' or '1d', or a number of seconds"
 _DURATION_PATTERN: Final = r"^[0-9]+(\.[0-9]+)?\s*(ms|s|m|h|d)?$"
 _LONGEST: Final = 366 * 86400.0
