@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spyhole.cli.flags import (
@@ -257,3 +260,34 @@ def test_help_has_headings_and_defaults() -> None:
     assert headings == ["Routing:", "Timeouts:", "Limits:", "Logging:", "Process:", "Options:"]
     assert "[default: 5s]" in text
     assert "Relative to the configuration file" not in " ".join(text.split())
+
+
+words = st.text(max_size=12) | st.sampled_from(
+    ["*=a:1", "a=terminate:a:1", "*:1", "[::1]:1", "off", "auto", "1e9"]
+)
+
+
+@settings(max_examples=200)
+@given(
+    listen=st.lists(words, max_size=2).map(tuple),
+    routes=st.lists(words, max_size=2).map(tuple),
+    pairs=st.lists(st.tuples(words, words), max_size=2),
+    scalars=st.dictionaries(st.sampled_from([key.name for key in scalar_keys()]), words, max_size=3),
+)
+def test_any_words_are_a_configuration_or_errors(
+    listen: tuple[str, ...],
+    routes: tuple[str, ...],
+    pairs: list[tuple[str, str]],
+    scalars: dict[str, str],
+) -> None:
+    certs, keys = tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
+    flags = Flags(None, listen or LISTEN, routes, certs, keys, scalars)
+    with contextlib.suppress(ConfigErrors):
+        flags.load()
+
+
+def test_bytes_that_are_not_utf8(file: Path) -> None:
+    command = [sys.executable, "-m", "spyhole", "check", "-c", b"\xff.toml"]
+    done = subprocess.run(command, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+    assert b"no such file" in done.stdout

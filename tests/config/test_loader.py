@@ -299,6 +299,13 @@ def test_syntax(file: Path, text: str, line: int, mark: str, message: str) -> No
     assert "\x1b" not in str(found)
 
 
+def test_what_is_quoted_from_the_file_is_safe_on_a_terminal(file: Path) -> None:
+    text = SOUND + '[upstreams."\\u001b[2J"]\nservres = "a:1"\n'
+    found = problem(file, text)
+    assert "\x1b" in found.message
+    assert "\x1b" not in str(found)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

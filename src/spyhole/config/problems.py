@@ -78,7 +78,7 @@ class Problem:
         gutter = " " * len(str(self.line))
         shown, caret = _underlined(self.source_line, self.column, self.length)
         lines = [
-            f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}",
+            _printable(f"{self.file}:{self.line}:{self.column}: {self.severity}: {self.message}"),
             f"{gutter} |",
             f"{self.line} | {shown}".rstrip(),
             f"{gutter} | {caret}",
@@ -98,12 +98,13 @@ class Problem:
             notes.append(f"did you mean {self.suggestion!r}?")
         if self.hint:
             notes.append(self.hint)
-        return notes
+        return [_printable(note) for note in notes]
 
     def _one_line(self) -> str:
         place = self.flag or self.file
         kind = "" if self.flag else f"{self.severity}: "
-        return ", ".join([f"{place}: {kind}{self.message}" if place else self.message, *self._notes()])
+        message = f"{place}: {kind}{self.message}" if place else self.message
+        return ", ".join([_printable(message), *self._notes()])
 
 
 class ConfigErrors(OperatorError):  # plural: it is all of them
@@ -164,11 +165,18 @@ def _underlined(line: str, column: int, length: int) -> tuple[str, str]:
     return head + "".join(cells) + tail, " " * blanks + "^" * max(carets, 1)
 
 
+def _printable(text: str) -> str:
+    return "".join(map(_cell, text))
+
+
 def _cell(character: str) -> str:
-    """A character that is safe on a terminal: a file may hold escape sequences."""
+    """A character that is safe on a terminal: a file may hold escape sequences. Surrogates, which stand for
+    bytes of a file name that are not UTF-8, go out as those bytes."""
     if character == "\t":
         return "    "
-    return character if character.isprintable() else "\N{REPLACEMENT CHARACTER}"
+    if character.isprintable() or "\udc80" <= character <= "\udcff":
+        return character
+    return "\N{REPLACEMENT CHARACTER}"
 
 
 def _width(cell: str) -> int:
