@@ -57,7 +57,7 @@ class OpenSsl:
             warnings.simplefilter("ignore", DeprecationWarning)
             context.minimum_version = ssl.TLSVersion.TLSv1
         for key in ("rsa", "ecdsa"):
-            leaf = authority.issue("oracle.test", key=key)  # type: ignore[arg-type]
+            leaf = authority.issue("oracle.test", key=key)
             context.load_cert_chain(leaf.cert, leaf.key)
         context.sni_callback = self._on_name
         self._names: list[bytes | None] = []

@@ -35,7 +35,7 @@ from support.hellos import (
     vector,
     versions,
 )
-from support.hostile_hellos import HOSTILE, ODD
+from support.hostile_hellos import HOSTILE, ODD, status_request, tls12, tls13
 from support.openssl import OpenSsl, Outcome
 
 # Ours before OpenSSL's: caps, and what is told at a record's header instead of at its end.
@@ -196,6 +196,35 @@ def mutated(draw: st.DrawFn) -> bytes:
 @settings(max_examples=2000)
 @given(wire=mutated())
 def test_mutated_hellos(oracle: OpenSsl, wire: bytes) -> None:
+    assert_agreement(oracle, wire)
+
+
+# DER, which OpenSSL decodes while it reads the hello. 0x80 would be a length that BER has and DER has not.
+NAME = bytes.fromhex("302331143012060a0992268993f22c640119160474657374310b300906035504030c025879")
+DER = {
+    "a key's hash": (5, b"\xa2\x16\x04\x14" + bytes(20)),
+    "a responder's name": (5, b"\xa1\x25" + NAME),
+    "request extensions": (6, bytes.fromhex("3011300f06092b06010505073001020402aabb")),
+    "a critical one": (6, bytes.fromhex("300f300d0603551d130101ff0403300100")),
+    "an authority": (47, NAME),
+}
+NO_80 = st.sampled_from([b for b in range(256) if b != 0x80])
+
+
+@settings(max_examples=500)
+@given(
+    which=st.sampled_from(sorted(DER)),
+    at=st.integers(0, 40),
+    put=st.lists(NO_80, max_size=2).map(bytes),
+    drop=st.integers(0, 2),
+)
+def test_der_in_extensions(oracle: OpenSsl, which: str, at: int, put: bytes, drop: int) -> None:
+    kind, der = DER[which]
+    der = der[:at] + put + der[at + drop :]
+    if kind == 47:
+        wire = tls13((47, vector(vector(der, 2), 2)))
+    else:
+        wire = tls12(status_request(vector(der, 2)) if kind == 5 else status_request(b"", der))
     assert_agreement(oracle, wire)
 
 

@@ -1,14 +1,33 @@
 """Just enough ASN.1 to tell whether OpenSSL would decode what two extensions carry.
 
-status_request holds OCSP responder IDs and X.509 extensions, certificate_authorities holds
-distinguished names. Real clients leave them empty or send DER; OpenSSL decodes them while it reads
-the hello, so a value that is not well formed refuses the hello. This checks the structure (tags,
-lengths, nothing left over), definite lengths only; it decodes no value.
+status_request may hold OCSP responder IDs and X.509 extensions, certificate_authorities holds
+distinguished names. Real clients leave them empty or send DER; OpenSSL decodes them while it reads the
+hello, so what is not well formed refuses the hello. This checks the same things (tags, lengths, object
+identifiers, the kinds of strings). Of BER it knows no indefinite lengths and no strings in pieces, which
+OpenSSL would take and nobody sends.
 """
 
 from __future__ import annotations
 
-_BOOLEAN, _OCTET_STRING, _OID, _SEQUENCE, _SET = 0x01, 0x04, 0x06, 0x30, 0x31
+from typing import Final
+
+Elements = list[tuple[int, bytes]]
+"""Tags and contents."""
+
+_BOOLEAN, _BIT_STRING, _OCTET_STRING, _OID, _UTF8, _SEQUENCE, _SET = (
+    0x01,
+    0x03,
+    0x04,
+    0x06,
+    0x0C,
+    0x30,
+    0x31,
+)
+_UNIVERSAL_STRING, _BMP_STRING = 0x1C, 0x1E
+_CONSTRUCTED: Final = 0x20
+
+# What a name may be made of: OpenSSL's printable types, and the numbers that stand for no type.
+_NAME_STRINGS: Final = frozenset({3, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x30, 18, 19, 20, 22, 28, 29, 30})
 
 
 def is_responder_id(data: bytes) -> bool:
@@ -24,50 +43,85 @@ def is_responder_id(data: bytes) -> bool:
 
 
 def is_name(data: bytes) -> bool:
-    """Whether `data` is one distinguished name: a SEQUENCE OF SET OF (OID, value) (RFC 5280, 4.1.2.4)."""
-    rdns = _only(data, _SEQUENCE)
+    """Whether `data` is one distinguished name: a SEQUENCE OF SET OF (OID, string) (RFC 5280, 4.1.2.4)."""
+    rdns = _list_of(_SEQUENCE, _only(data))
     if rdns is None:
         return False
-    for set_tag, rdn in rdns:
-        pairs = _elements(rdn)
-        if set_tag != _SET or pairs is None:
+    for rdn in rdns:
+        pairs = _list_of(_SET, rdn)
+        if pairs is None or not all(_is_attribute(pair) for pair in pairs):
             return False
-        for pair_tag, pair in pairs:
-            parts = _elements(pair)
-            if pair_tag != _SEQUENCE or parts is None or len(parts) != 2 or not _is_oid(parts[0]):
-                return False
     return True
 
 
 def is_extensions(data: bytes) -> bool:
     """Whether `data` is one SEQUENCE OF Extension (RFC 5280, 4.1)."""
-    extensions = _only(data, _SEQUENCE)
-    if extensions is None:
+    extensions = _list_of(_SEQUENCE, _only(data))
+    return extensions is not None and all(_is_extension(extension) for extension in extensions)
+
+
+def _is_attribute(element: tuple[int, bytes]) -> bool:
+    tag, content = element
+    parts = _elements(content)
+    return (
+        tag == _SEQUENCE
+        and parts is not None
+        and len(parts) == 2
+        and _is_oid(parts[0])
+        and _is_string(parts[1])
+    )
+
+
+def _is_extension(element: tuple[int, bytes]) -> bool:
+    tag, content = element
+    parts = _elements(content)
+    if tag != _SEQUENCE or parts is None or len(parts) not in (2, 3) or not _is_oid(parts[0]):
         return False
-    for tag, extension in extensions:
-        parts = _elements(extension)
-        if tag != _SEQUENCE or not parts or not _is_oid(parts[0]) or parts[-1][0] != _OCTET_STRING:
-            return False
-        if len(parts) == 3 and not (parts[1][0] == _BOOLEAN and len(parts[1][1]) == 1):
-            return False
-        if len(parts) not in (2, 3):
-            return False
-    return True
-
-
-def _only(data: bytes, tag: int) -> list[tuple[int, bytes]] | None:
-    """What is inside `data` if that is one element of this tag and nothing more."""
-    outer = _elements(data)
-    return _elements(outer[0][1]) if outer and len(outer) == 1 and outer[0][0] == tag else None
+    critical = parts[1]
+    if len(parts) == 3 and not (critical[0] == _BOOLEAN and len(critical[1]) == 1):
+        return False
+    return parts[-1][0] == _OCTET_STRING
 
 
 def _is_oid(element: tuple[int, bytes]) -> bool:
     tag, content = element
-    return tag == _OID and bool(content) and not content[-1] & 0x80
+    if tag != _OID or not content or content[-1] & 0x80:
+        return False
+    # no number of it begins with zeros
+    return all(
+        byte != 0x80 or before & 0x80 for before, byte in zip(b"\0" + content, content, strict=False)
+    )
 
 
-def _elements(data: bytes) -> list[tuple[int, bytes]] | None:
-    """The (tag, content) pairs that fill `data` exactly, or None."""
+def _is_string(element: tuple[int, bytes]) -> bool:
+    tag, content = element
+    if tag == _BIT_STRING:
+        return bool(content) and content[0] <= 7
+    if tag == _BMP_STRING:
+        return len(content) % 2 == 0
+    if tag == _UNIVERSAL_STRING:
+        return len(content) % 4 == 0
+    if tag == _UTF8:
+        try:
+            content.decode()
+        except UnicodeDecodeError:
+            return False
+    return tag in _NAME_STRINGS
+
+
+def _only(data: bytes) -> tuple[int, bytes]:
+    """The one element that is `data`; of the tag 0, which is none, if it is not that."""
+    found = _elements(data)
+    return found[0] if found and len(found) == 1 else (0, b"")
+
+
+def _list_of(tag: int, element: tuple[int, bytes]) -> Elements | None:
+    """What is inside a SEQUENCE OF or SET OF. OpenSSL does not mind if it is not marked as constructed."""
+    return _elements(element[1]) if element[0] | _CONSTRUCTED == tag else None
+
+
+def _elements(data: bytes) -> Elements | None:
+    """The elements that fill `data` exactly, or None."""
     found = []
     pos = 0
     while pos < len(data):
