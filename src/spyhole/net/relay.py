@@ -144,8 +144,10 @@ class Relay(Waiter):
             before = stream.hand_over(on_event)
             if before & ~WRITABLE and not self.over:
                 on_event(before)
-        if client.tls is not None and not self.over:
-            up.run()  # the engine may hold plaintext from the handshake's last bytes
+        # The engine may hold plaintext from the handshake's last bytes, which no event will tell of. But
+        # a direction that has just been blocked must not read: what it keeps would be overwritten.
+        if client.tls is not None and not (self.over or up.blocked or up.ended):
+            up.run()
 
     # endings, told by the directions
 
