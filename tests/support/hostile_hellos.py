@@ -130,6 +130,7 @@ HOSTILE: dict[str, tuple[bytes, Fault]] = {
     "an empty share": (shares(share(29, b"")), Fault.BAD_EXTENSION),
     "X25519 of 31 bytes": (shares(share(29, bytes(31))), Fault.BAD_KEY_SHARE),
     "a point off its curve": (shares(share(23, b"\4" + bytes(64))), Fault.BAD_KEY_SHARE),
+    "an X25519 value of small order": (shares(share(29, bytes(32))), Fault.BAD_KEY_SHARE),
     "a compressed point": (shares(share(23, b"\2" + bytes(32))), Fault.BAD_KEY_SHARE),
 }
 

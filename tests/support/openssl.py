@@ -21,7 +21,7 @@ class Outcome(Enum):
     ACCEPTED = "accepted"  # it answered with its own hello, or asked for another key share
     REFUSED = "refused"  # as malformed, whatever its configuration
     UNSUITED = "unsuited"  # well formed, but this server and this client have nothing in common
-    UNDECIDED = "undecided"  # Python could not decode the name and broke off
+    UNDECIDED = "undecided"  # internal_error: Python could not decode the name, or OpenSSL gave up
     WAITING = "waiting"  # for more bytes
 
 
@@ -83,7 +83,7 @@ class OpenSsl:
         alert = answer[6] if answer[:1] == b"\x15" else None
         if answer and alert is None:
             outcome = Outcome.ACCEPTED  # an error may follow, but of what comes after the hello
-        elif reason == "CALLBACK_FAILED":
+        elif alert == 80:
             outcome = Outcome.UNDECIDED
         elif reason is None:
             outcome = Outcome.WAITING

@@ -153,7 +153,9 @@ LIKELY = {
         lambda offered: versions(*offered)[1]
     ),
     45: SMALL.map(lambda modes: vector(modes, 1)),
-    51: SHARES.map(lambda shares: vector(b"".join(u16s(g) + vector(bytes(n), 2) for g, n in shares), 2)),
+    51: SHARES.map(
+        lambda shares: vector(b"".join(u16s(g) + vector(bytes(range(n)), 2) for g, n in shares), 2)
+    ),
 }
 KNOWN = st.sampled_from(sorted(ONCE))
 

@@ -2,6 +2,8 @@
 
 Only the groups that OpenSSL 3.0 uses in TLS 1.3 are judged. What a server makes of a share of another
 group (GREASE, post-quantum) cannot be known from here, and an OpenSSL that does not have it skips it.
+Of a finite-field share only the size is checked: whether it is in the right subgroup would cost
+milliseconds, and OpenSSL answers one that is not with internal_error.
 """
 
 from __future__ import annotations
@@ -38,23 +40,43 @@ _CURVES: Final = {
 }
 
 
+def _small_order(size: int, prime: int, points: tuple[int, ...], spare_bits: int) -> frozenset[bytes]:
+    """The values that give any server the shared secret zero (RFC 7748, 6), however they are encoded."""
+    values = {p + k * prime for p in points for k in (0, 1) if p + k * prime < 2 ** (8 * size - spare_bits)}
+    marked = {v | top << (8 * size - 1) for v in values for top in range(spare_bits + 1)}
+    return frozenset(v.to_bytes(size, "little") for v in marked)
+
+
+_P25519: Final = 2**255 - 19
+_P448: Final = 2**448 - 2**224 - 1
+_EIGHTH: Final = (  # points of order 8
+    0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
+    0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
+)
+_WEAK: Final = {
+    0x001D: _small_order(32, _P25519, (0, 1, _P25519 - 1, *_EIGHTH), 1),
+    0x001E: _small_order(56, _P448, (0, 1, _P448 - 1), 0),
+}
+
+
 def bad_share(group: int, body: bytes, pos: int, size: int) -> str | None:
     """What is wrong with the `size` bytes at `pos`: "" if nothing, None if OpenSSL has no such group."""
     expected = _EXACT_SIZES.get(group)
     if expected is not None:
-        return (
-            ""
-            if size == expected
-            else f"a key share of group 0x{group:04x} has {size} bytes, not {expected}"
-        )
+        if size != expected:
+            return f"{size} bytes for group 0x{group:04x}, not {expected}"
+        weak = _WEAK.get(group)
+        if weak and body[pos : pos + size] in weak:
+            return f"a value of small order for group 0x{group:04x}"
+        return ""
     curve = _CURVES.get(group)
     if curve is None:
         return None
     width, p, b = curve
     if size != 2 * width + 1 or body[pos] != 4:
-        return f"a key share of group 0x{group:04x} is not an uncompressed point"
+        return f"not an uncompressed point for group 0x{group:04x}"
     x = int.from_bytes(body[pos + 1 : pos + 1 + width])
     y = int.from_bytes(body[pos + 1 + width : pos + size])
     if x >= p or y >= p or (y * y - (x * x - 3) * x - b) % p:
-        return f"a key share of group 0x{group:04x} is not on its curve"
+        return f"a point off the curve of group 0x{group:04x}"
     return ""
