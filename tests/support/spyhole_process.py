@@ -17,12 +17,13 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 BOUND = 60.0
 """Seconds after which a wait that should be answered at once counts as hung."""
@@ -93,6 +94,17 @@ class SpyholeProcess:
     def access_records(self, count: int) -> list[dict[str, Any]]:
         """`access_log_lines`, each decoded from JSON."""
         return [json.loads(line) for line in self.access_log_lines(count)]
+
+    def record_of(self, client: socket.socket | str) -> dict[str, Any]:
+        """The access log's record of a TCP client: its socket, or its address as logged; waits for it."""
+        if not isinstance(client, str):
+            host, port = client.getsockname()[:2]
+            client = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        mark = f'"client":"{client}"'
+        for line in self._stdout.wait(lambda lines: any(mark in line for line in lines)):
+            if mark in line:
+                return cast("dict[str, Any]", json.loads(line))
+        raise AssertionError(f"spyhole ended and never logged {client}\n{self._story()}")
 
     def error_log_lines(self) -> list[str]:
         """What it has said on stderr until now."""
