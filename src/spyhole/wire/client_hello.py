@@ -9,7 +9,10 @@ OpenSSL is 3.0, as a server of TLS 1.0 to 1.3. Exceptions, and why:
 
 * an SSLv2-format hello is refused (RFC 6176 lets us; it can't carry a name);
 * a hello over `max_size` is refused where OpenSSL's own cap is 131,396 bytes;
-* a record may overflow or be of the wrong type: we say so at its header, OpenSSL at its end.
+* a record that is too long or of the wrong type is refused at its header, not at its end.
+
+What a server makes of a hello by its settings is none of this: no version, cipher or group in common, a
+key it does not know. SSL 3.0 is refused, as by every OpenSSL that was not built with it on purpose.
 
 What is TLS: the first byte is a content type of RFC 8446, 5.1 (20 to 23) and the second is 3. The
 answer is `NotTls` at the first byte that rules this out.
