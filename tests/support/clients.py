@@ -29,12 +29,32 @@ RESET = struct.pack("ii", 1, 0)
 
 def connect(sockaddr: Any) -> socket.socket:
     """A blocking connection to what `SpyholeProcess.sockaddr` or `Backend.sockaddr` gave."""
-    sock = socket.socket(family_of(sockaddr))
+    sock = client_socket(family_of(sockaddr))
     sock.settimeout(BOUND)
     sock.connect(sockaddr)
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
+
+
+def client_socket(family: socket.AddressFamily = socket.AF_INET) -> socket.socket:
+    """A socket on a port that no client of this process has had, so the log's `client` says which it was.
+
+    On loopback the kernel gives a port out again after a second.
+    """
+    while True:
+        sock = socket.socket(family)
+        if family == socket.AF_UNIX:
+            return sock
+        sock.bind(("::1" if family == socket.AF_INET6 else "127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        if port not in _ports:
+            _ports.add(port)
+            return sock
+        sock.close()
+
+
+_ports: set[int] = set()
 
 
 def family_of(sockaddr: Any) -> socket.AddressFamily:
