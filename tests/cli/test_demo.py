@@ -48,7 +48,7 @@ def runs(pid: int) -> bool:
 
 def assert_quiet_and_gone(program: Program, temporary: Path, pids: list[int]) -> None:
     assert "Traceback" not in program.text
-    assert "Warning" not in program.text
+    assert "Warning" not in program.text, program.text
     assert list(temporary.iterdir()) == []
     assert [pid for pid in pids if runs(pid)] == []
 

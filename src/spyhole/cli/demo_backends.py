@@ -76,6 +76,7 @@ class _Handler(BaseHTTPRequestHandler):
     request: socket.socket
     server_version = "spyhole-demo"
     sys_version = ""
+    disable_nagle_algorithm = True
 
     def do_GET(self) -> None:
         version = self.request.version() if isinstance(self.request, ssl.SSLSocket) else None

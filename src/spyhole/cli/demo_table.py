@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import textwrap
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 _WIDEST: Final = 34
 _NARROWEST: Final = 20
 _GAP: Final = 2
+# "curl: (35) OpenSSL/3.0.19: error:0A000458:SSL routines::tlsv1 unrecognized name"
+_CURL_ERROR: Final = re.compile(r"curl: \((\d+)\)(?:.*:)? ?(.*)")
 
 
 @dataclass(slots=True)
@@ -123,4 +126,7 @@ def _tls(column: Column) -> str:
 def _curl(column: Column) -> str:
     if column.curl is None:
         return "(no curl here)"
-    return "the same" if column.curl == column.seen.answer else column.curl
+    if column.curl == column.seen.answer:
+        return "the same"
+    error = _CURL_ERROR.fullmatch(column.curl)
+    return f"error {error[1]}: {error[2]}" if error else column.curl
