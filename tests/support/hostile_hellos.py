@@ -52,6 +52,8 @@ HOSTILE: dict[str, tuple[bytes, Fault]] = {
     "33 empty records inside": (record(RAW[:50]) + record(b"") * 33, Fault.TOO_MANY_EMPTY_RECORDS),
     "an alert first": (record(b"\1\0", 21) + WIRE, Fault.UNEXPECTED_RECORD),
     "application data first": (record(b"x", 23) + WIRE, Fault.UNEXPECTED_RECORD),
+    "a hello as application data": (record(RAW, 23), Fault.UNEXPECTED_RECORD),
+    "a hello as an alert": (record(RAW, 21), Fault.UNEXPECTED_RECORD),
     "change_cipher_spec first": (record(b"\1", 20) + WIRE, Fault.UNEXPECTED_RECORD),
     "change_cipher_spec inside": (
         record(RAW[:50]) + record(b"\1", 20) + record(RAW[50:]),
@@ -63,6 +65,7 @@ HOSTILE: dict[str, tuple[bytes, Fault]] = {
     ),
     "an alert inside": (record(RAW[:50]) + record(b"\1\0", 21) + record(RAW[50:]), Fault.UNEXPECTED_RECORD),
     "an SSLv2-format hello": (bytes.fromhex("802e0103010015000000100100800300800700c0"), Fault.SSLV2_HELLO),
+    "the shortest of SSLv2": (bytes.fromhex("80090103010000000000ff"), Fault.SSLV2_HELLO),
     "SSLv2 itself": (bytes.fromhex("802e0100020015000000100100800300800700c0"), Fault.SSLV2_HELLO),
     "a ServerHello": (records(message(RAW[4:], 2)), Fault.UNEXPECTED_MESSAGE),
     "over the cap": (records(message(bytes(65_600))), Fault.HELLO_TOO_LARGE),

@@ -214,6 +214,7 @@ def test_a_refused_hello_still_tells_its_name() -> None:
         (b"\x00\x00\x00\x08\x04\xd2\x16\x2f", 1),
         (b"\x16\x00\x84\x01\x03", 2),
         (b"\x15\x02\x00", 2),
+        (record(RAW, 22, 0x0203), 2),
         (b"\x80\x00\x00\x28", 2),
         (b"\x80\x2e\x02\x03", 3),
         (b"\x80\x2e\x01\x04", 4),
