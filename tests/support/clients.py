@@ -185,6 +185,9 @@ class TlsClient:
             except ssl.SSLWantReadError:
                 self.flush()
                 self._fill()
+            except ssl.SSLError:
+                self.flush()  # the alert
+                raise
             else:
                 if not hold:
                     self.flush()
