@@ -87,31 +87,30 @@ def demo(context: click.Context, once: bool) -> None:
             theirs.key.unlink()  # now nobody but the backend has it
             config = directory / "spyhole.toml"
             config.write_text(_CONFIG.format(git_name=GIT, git=git.address, www_name=WWW, www=www.address))
-            proxy = stack.enter_context(Proxy(config))
-            with stops.heeded():
-                host, port = proxy.wait_until_ready()
-                click.echo(f"spyhole listens on {host}:{port}, configured by {config}\n")
-                to_try = commands(host, port, authority.cert, config, [GIT, WWW, NOBODY])
-                columns = [
-                    _passthrough(proxy, host, port, authority.cert),
-                    _terminate(proxy, host, port, authority.cert),
-                    _refuse(proxy, host, port),
-                ]
-                for column, command in zip(columns, to_try, strict=False):
-                    column.curl = curl_sees(command)
-                    if column.curl is not None:
-                        proxy.line_of(server_name=column.server_name)
-                click.echo(table(columns, {own.fingerprint: "Spyhole", theirs.fingerprint: "the backend"}))
-                click.echo("The access log:\n")
-                for column in columns:
-                    click.secho(f"{column.line}\n", dim=True)
-                broken = broken_promises(columns, own.fingerprint, theirs.fingerprint)
-                for promise in broken:
-                    click.secho(f"NOT AS PROMISED: {promise}", fg="red")
-                if not broken:
-                    click.secho("All of it is as promised.", fg="green")
-                if not once:
-                    _watch(proxy, to_try)
+            proxy = stack.enter_context(Proxy(config, stops.heeded))
+            host, port = proxy.wait_until_ready()
+            click.echo(f"spyhole listens on {host}:{port}, configured by {config}\n")
+            to_try = commands(host, port, authority.cert, config, [GIT, WWW, NOBODY])
+            columns = [
+                _carried("passed through", GIT, proxy, host, port, authority.cert),
+                _carried("terminated", WWW, proxy, host, port, authority.cert),
+                _refused("refused", NOBODY, proxy, host, port),
+            ]
+            for column, command in zip(columns, to_try, strict=False):
+                column.curl = curl_sees(command)
+                if column.curl is not None:
+                    proxy.line_of(server_name=column.server_name)
+            click.echo(table(columns, {own.fingerprint: "Spyhole", theirs.fingerprint: "the backend"}))
+            click.echo("The access log:\n")
+            for column in columns:
+                click.secho(f"{column.line}\n", dim=True)
+            broken = broken_promises(columns, own.fingerprint, theirs.fingerprint)
+            for promise in broken:
+                click.secho(f"NOT AS PROMISED: {promise}", fg="red")
+            if not broken:
+                click.secho("All of it is as promised.", fg="green")
+            if not once:
+                _watch(proxy, to_try)
     except Stopped as stopped:
         if broken is None:
             context.exit(128 + stopped.number)
@@ -120,19 +119,14 @@ def demo(context: click.Context, once: bool) -> None:
     context.exit(1 if broken else 0)
 
 
-def _passthrough(proxy: Proxy, host: str, port: int, ca: Path) -> Column:
-    seen = visit(host, port, GIT, _client_context(ca))
-    return Column("passed through", GIT, seen, *proxy.line_of(client=seen.source))
+def _carried(title: str, server_name: str, proxy: Proxy, host: str, port: int, ca: Path) -> Column:
+    seen = visit(host, port, server_name, ssl.create_default_context(cafile=str(ca)))
+    return Column(title, server_name, seen, *proxy.line_of(client=seen.source))
 
 
-def _terminate(proxy: Proxy, host: str, port: int, ca: Path) -> Column:
-    seen = visit(host, port, WWW, _client_context(ca))
-    return Column("terminated", WWW, seen, *proxy.line_of(client=seen.source))
-
-
-def _refuse(proxy: Proxy, host: str, port: int) -> Column:
-    seen = visit_refused(host, port, NOBODY)
-    return Column("refused", NOBODY, seen, *proxy.line_of(client=seen.source))
+def _refused(title: str, server_name: str, proxy: Proxy, host: str, port: int) -> Column:
+    seen = visit_refused(host, port, server_name)
+    return Column(title, server_name, seen, *proxy.line_of(client=seen.source))
 
 
 def _watch(proxy: Proxy, to_try: list[str]) -> NoReturn:
@@ -158,10 +152,6 @@ def _server_context(leaf: Leaf) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(leaf.cert, leaf.key)
     return context
-
-
-def _client_context(ca: Path) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(ca))
 
 
 class Stopped(Exception):

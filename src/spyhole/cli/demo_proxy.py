@@ -15,6 +15,7 @@ from spyhole.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
     from types import TracebackType
 
@@ -26,7 +27,8 @@ _DRAIN: Final = 10.0
 class Proxy:
     """`spyhole run -c config`. A context manager: it is ended, drained, at the end."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, config: Path, waiting: Callable[[], AbstractContextManager[None]]) -> None:
+        """`waiting` is entered whenever a method waits: it may then be interrupted."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "spyhole", "run", "-c", config],
             stdin=subprocess.DEVNULL,
@@ -34,6 +36,7 @@ class Proxy:
             stderr=subprocess.PIPE,
             start_new_session=True,  # Ctrl-C is the demo's to answer
         )
+        self._waiting = waiting
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._said: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._readers = [
@@ -50,7 +53,7 @@ class Proxy:
         """Its listener's host and port. Raises OperatorError, with what it said, if it does not start."""
         said = []
         try:
-            while (line := self._said.get(timeout=_START)) is not None:
+            while (line := self._next(self._said, _START)) is not None:
                 if match := _READY.search(line):
                     return match[1], int(match[2])
                 said.append(line)
@@ -61,7 +64,7 @@ class Proxy:
     def next_line(self, timeout: float | None = None) -> str | None:
         """The next line of the access log; None when the proxy has ended. Raises TimeoutError."""
         try:
-            return self._lines.get(timeout=timeout)
+            return self._next(self._lines, timeout)
         except queue.Empty:
             raise TimeoutError(f"no access log line within {timeout:g} s") from None
 
@@ -79,6 +82,10 @@ class Proxy:
         while not self._said.empty():
             lines.append(self._said.get() or "")
         return "\n".join(lines)
+
+    def _next(self, lines: queue.SimpleQueue[str | None], timeout: float | None) -> str | None:
+        with self._waiting():
+            return lines.get(timeout=timeout)
 
     def __enter__(self) -> Self:
         return self

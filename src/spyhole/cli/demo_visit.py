@@ -36,9 +36,7 @@ def visit(host: str, port: int, server_name: str, context: ssl.SSLContext) -> Se
     """
     with socket.create_connection((host, port), _PATIENCE) as plain:
         source = _source(plain)
-        # With the handshake outside of it, a signal that comes meanwhile leaves no socket open.
-        with context.wrap_socket(plain, server_hostname=server_name, do_handshake_on_connect=False) as tls:
-            tls.do_handshake()
+        with context.wrap_socket(plain, server_hostname=server_name) as tls:
             tls.sendall(f"GET / HTTP/1.1\r\nHost: {server_name}\r\nConnection: close\r\n\r\n".encode())
             response = _read_all(tls)
             certificate = tls.getpeercert(binary_form=True)
