@@ -55,7 +55,9 @@ class TlsEngine:
 
     `receive(data)` takes ciphertext from the socket, `take()` returns all ciphertext that is to be sent;
     both are the memory BIOs' own methods, for speed, and copy. The engine holds no more than what was
-    received and not read, and what was written and not taken: the caller bounds both.
+    received and not read, and what was written and not taken: the caller bounds both. But a memory BIO
+    never shrinks: an engine that is idle keeps 17 KB, and 4/3 of the largest piece that went each way (in
+    all 164 KB, with pieces of 64 KiB).
 
     After the handshake, `peer_closed` becomes True when the peer's close_notify was read: there is no more
     plaintext than what the same `read_into` returned.
@@ -284,6 +286,8 @@ class _RoutedObject(ssl.SSLObject):
 
 
 def _check_name(tls_object: _RoutedObject, server_name: str | None, _: ssl.SSLContext) -> int | None:
+    # a name that is not ASCII never comes here: ssl answers it with internal_error, and tells of it by
+    # sys.unraisablehook, which a peer can therefore make speak
     if server_name == tls_object.expected:
         tls_object.routed = True
         return None
