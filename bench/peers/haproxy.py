@@ -1,0 +1,40 @@
+"""HAProxy, with splice where it thinks that it helps."""
+
+from __future__ import annotations
+
+from bench.peers import Job, said
+
+NAME = "haproxy"
+
+
+def version() -> str | None:
+    text = said("haproxy", "-v")
+    return text and text.split()[2]
+
+
+def command(job: Job) -> list[str]:
+    lines = [
+        "global",
+        f"    nbthread {job.workers}",
+        "    maxconn 9000",
+        "    maxpipes 256",  # or it asks for descriptors for a quarter as many pipes as connections
+        "defaults",
+        "    mode tcp",
+        "    option splice-auto",
+        "    timeout connect 5s",
+        "    timeout client 1h",
+        "    timeout server 1h",
+        "    timeout client-fin 1m",
+        "    timeout server-fin 1m",
+        "frontend tls",
+        f"    bind {job.listen} defer-accept",
+        "    tcp-request inspect-delay 5s",
+        "    tcp-request content accept if { req_ssl_hello_type 1 }",
+    ]
+    for number, name in enumerate(job.routes):
+        lines.append(f"    use_backend b{number} if {{ req_ssl_sni -i {name} }}")
+    for number, backend in enumerate(job.routes.values()):
+        lines += [f"backend b{number}", f"    server s {backend}"]
+    path = job.directory / "haproxy.cfg"
+    path.write_text("\n".join([*lines, ""]))
+    return ["haproxy", "-db", "-f", str(path)]

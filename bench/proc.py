@@ -1,0 +1,63 @@
+"""What the kernel says of processes: CPU time and memory, of a whole process tree and of the machine."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+_TICK = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class Cpu(NamedTuple):
+    """Seconds of CPU. `total` is exact to the nanosecond; the others are sampled by the kernel's tick."""
+
+    total: float
+    user: float
+    system: float
+
+    def __sub__(self, other: Cpu) -> Cpu:
+        return Cpu(self.total - other.total, self.user - other.user, self.system - other.system)
+
+
+def tree(root: int) -> list[int]:
+    """The process and all that descend from it."""
+    found = [root]
+    for pid in found:
+        try:
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                found += map(int, (task / "children").read_text().split())
+        except FileNotFoundError:
+            continue
+    return found
+
+
+def cpu_of(pids: list[int]) -> Cpu:
+    """CPU time so far of the processes, all threads together."""
+    total = user = system = 0.0
+    for pid in pids:
+        try:
+            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            user += int(fields[11]) * _TICK
+            system += int(fields[12]) * _TICK
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                total += int((task / "schedstat").read_text().split()[0]) / 1e9
+        except FileNotFoundError:
+            continue
+    return Cpu(total, user, system)
+
+
+def machine_busy() -> float:
+    """Seconds of CPU that all cores together have spent on anything but idling."""
+    fields = [int(field) for field in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
+    return (sum(fields) - fields[3] - fields[4]) * _TICK
+
+
+def memory_of(pids: list[int]) -> int:
+    """Proportional set size in bytes of the processes together: pages that they share count once."""
+    size = 0
+    for pid in pids:
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                size += int(line.split()[1]) * 1024
+    return size
