@@ -5,17 +5,18 @@ PYTHON ?= python3
 VENV := .venv$(patsubst %,-%,$(patsubst python%,%,$(filter-out python3,$(notdir $(PYTHON)))))
 READY := $(VENV)/.ready
 
+BENCH_FLAGS ?=
 DEMO_FLAGS ?=
 TEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt clean
+.PHONY: help setup demo test test-all check fmt bench bench-quick clean
 
 help:  ## list these verbs
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo "  PYTHON=python3.12  use another interpreter, in an environment of its own"
-	@echo "  DEMO_FLAGS=--once  flags for 'spyhole demo';  TEST_FLAGS='-k relay'  flags for pytest"
+	@echo "  DEMO_FLAGS=--once  flags for 'spyhole demo';  TEST_FLAGS='-k relay'  flags for pytest;  BENCH_FLAGS='--peers spyhole,haproxy'"
 
 setup: $(READY)  ## make the environment (the others do it by themselves)
 
@@ -43,6 +44,12 @@ fmt: $(READY)  ## format, and mend what ruff can mend by itself
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
 
+bench: $(READY)  ## measure Spyhole and the other proxies that are installed (needs gcc)
+	@$(VENV)/bin/python -m bench $(BENCH_FLAGS)
+
+bench-quick: $(READY)  ## the same in a few minutes
+	@$(VENV)/bin/python -m bench --quick $(BENCH_FLAGS)
+
 clean:  ## remove the environments, caches and builds
-	rm -rf .venv .venv-* build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
