@@ -19,7 +19,7 @@ import pytest
 from support.backends import BOUND, Backend
 from support.certificates import TLS_1_2, TLS_1_3, Authority
 from support.clients import connect, read_to_end
-from support.proc import holder_of
+from support.proc import holders_of
 from support.spyhole_process import SpyholeProcess
 from support.tools import needs, tool
 
@@ -330,7 +330,7 @@ def test_tickets_resume_in_every_worker(
         def visit(session: ssl.SSLSession | None) -> tuple[bool | None, int | None, ssl.SSLSession | None]:
             plain = connect(proxy.sockaddr())
             with context.wrap_socket(plain, server_hostname="www.test", session=session) as tls:
-                worker = holder_of(tls, workers)
+                (worker,) = holders_of([tls], workers)
                 tls.sendall(REQUEST)
                 assert read_to_end(tls).endswith(b"www")  # a TLS 1.3 ticket comes with the answer
                 return tls.session_reused, worker, tls.session

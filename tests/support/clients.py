@@ -31,7 +31,11 @@ def connect(sockaddr: Any) -> socket.socket:
     """A blocking connection to what `SpyholeProcess.sockaddr` or `Backend.sockaddr` gave."""
     sock = client_socket(family_of(sockaddr))
     sock.settimeout(BOUND)
-    sock.connect(sockaddr)
+    try:
+        sock.connect(sockaddr)
+    except OSError:
+        sock.close()
+        raise
     if sock.family != socket.AF_UNIX:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return sock
@@ -75,9 +79,14 @@ def read_exactly(sock: socket.socket, count: int) -> bytes:
     read = bytearray()
     while len(read) < count:
         data = sock.recv(count - len(read))
-        assert data, f"an end after {len(read)} of {count} bytes"
+        if not data:
+            raise EndError(f"an end after {len(read)} of {count} bytes")
         read += data
     return bytes(read)
+
+
+class EndError(Exception):
+    """A FIN where more should have come."""
 
 
 def reset(sock: socket.socket) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+TIME_WAIT = "06"
 
 
 class Queues(NamedTuple):
@@ -33,15 +36,27 @@ def open_files(pid: int) -> list[str]:
 
 def queues(local_port: int, remote_port: int) -> Queues:
     """The queues of the IPv4 socket on this machine that has these two ports."""
+    return _queues([(local_port, remote_port)])[local_port, remote_port]
+
+
+def holders_of(clients: Sequence[socket.socket], pids: Sequence[int]) -> list[int | None]:
+    """Which of these processes has accepted each client's connection; None: none yet."""
+    ports = [(client.getpeername()[1], client.getsockname()[1]) for client in clients]
+    of = {name: pid for pid in pids for name in open_files(pid) if name.startswith("socket:")}
+    found = _queues(ports)
+    return [of.get(f"socket:[{found[pair].inode}]") for pair in ports]
+
+
+def _queues(wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Queues]:
+    # one look for all: the table has every connection that ended within the last minute
+    found: dict[tuple[int, int], Queues] = {}
+    left = {f"{local:04X}/{remote:04X}": (local, remote) for local, remote in wanted}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
-        fields = line.split()
-        if fields[1].endswith(f":{local_port:04X}") and fields[2].endswith(f":{remote_port:04X}"):
+        fields = line.split(None, 10)
+        pair = left.get(f"{fields[1][-4:]}/{fields[2][-4:]}")
+        if pair is not None and fields[3] != TIME_WAIT:
             outgoing, incoming = fields[4].split(":")
-            return Queues(int(outgoing, 16), int(incoming, 16), int(fields[9]))
-    raise AssertionError(f"no socket has port {local_port} and the peer's port {remote_port}")
-
-
-def holder_of(sock: socket.socket, pids: list[int]) -> int | None:
-    """Which of these processes has accepted the connection whose client is `sock`; None: none yet."""
-    inode = queues(sock.getpeername()[1], sock.getsockname()[1]).inode
-    return next((pid for pid in pids if f"socket:[{inode}]" in open_files(pid)), None)
+            found[pair] = Queues(int(outgoing, 16), int(incoming, 16), int(fields[9]))
+    missing = [pair for pair in wanted if pair not in found]
+    assert not missing, f"no sockets have these ports: {missing}"
+    return found
