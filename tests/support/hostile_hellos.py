@@ -134,6 +134,10 @@ HOSTILE: dict[str, tuple[bytes, Fault]] = {
     "identities cut short": (tls13(_BOTH_MODES, (41, b"\0\7\0\1x")), Fault.BAD_EXTENSION),
     "an identity cut short": (tls13(_BOTH_MODES, (41, vector(b"\0\1x\0\0\0", 2))), Fault.BAD_EXTENSION),
     "key_share cut short": (tls12(*NAMED[:3], (51, b"\0\5\0")), Fault.BAD_EXTENSION),
+    "key_share of another length": (
+        tls12(*NAMED[:3], (51, b"\0\x23" + share(29, RAW[:32]))),
+        Fault.BAD_EXTENSION,
+    ),
     "key_share and a byte more": (tls12(*NAMED[:3], (51, b"\0\0\0")), Fault.BAD_EXTENSION),
     "half an entry of key_share": (shares(b"\0\x1d"), Fault.BAD_EXTENSION),
     "an entry of key_share runs over": (shares(b"\0\x1d\0\x20x"), Fault.BAD_EXTENSION),

@@ -230,6 +230,38 @@ def test_der_in_extensions(oracle: OpenSsl, which: str, at: int, put: bytes, dro
     assert_agreement(oracle, wire)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"\0",
+        b"\x07a",
+        b"\x08a",
+        b"\xff",
+        b"abc",
+        "aé".encode(),
+        b"abcd",
+        b"\0\1\0a",
+        b"\xd8\0",
+        b"\xd8\0\xdc\0",
+        b"\0\0\xd8\0",
+    ],
+)
+def test_every_kind_of_string_in_a_name(oracle: OpenSsl, content: bytes) -> None:
+    for tag in {*range(256)} - set(range(0x20, 0x40)):  # strings in pieces are the gap that asn1 tells of
+        pair = b"\x06\3\x55\4\6" + bytes([tag]) + vector(content, 1)
+        name = b"\x30" + vector(b"\x31" + vector(b"\x30" + vector(pair, 1), 1), 1)
+        assert_agreement(oracle, tls13((47, vector(vector(name, 2), 2))))
+
+
+@pytest.mark.parametrize(
+    "length", ["82000d", "83000000000d", "8400000000 0d", "84 0000000d", "810d", "81", "8500", "ff"]
+)
+def test_long_forms_of_a_length(oracle: OpenSsl, length: str) -> None:
+    name = b"\x30" + bytes.fromhex(length) + bytes.fromhex("310b3009060355040613024445")
+    assert_agreement(oracle, tls13((47, vector(vector(name, 2), 2))))
+
+
 @settings(max_examples=300)
 @given(real=st.sampled_from(captured()), at=st.integers(0), put=SMALL, drop=st.integers(0, 3))
 def test_bytes_changed_anywhere(oracle: OpenSsl, real: Captured, at: int, put: bytes, drop: int) -> None:

@@ -14,20 +14,12 @@ from typing import Final
 Elements = list[tuple[int, bytes]]
 """Tags and contents."""
 
-_BOOLEAN, _BIT_STRING, _OCTET_STRING, _OID, _UTF8, _SEQUENCE, _SET = (
-    0x01,
-    0x03,
-    0x04,
-    0x06,
-    0x0C,
-    0x30,
-    0x31,
-)
-_UNIVERSAL_STRING, _BMP_STRING = 0x1C, 0x1E
+_BOOLEAN, _BIT_STRING, _OCTET_STRING, _OID, _BMP_STRING, _SEQUENCE, _SET = 1, 3, 4, 6, 30, 0x30, 0x31
+_ENCODINGS: Final = {12: "utf-8", 28: "utf-32-be"}
 _CONSTRUCTED: Final = 0x20
 
 # What a name may be made of: OpenSSL's printable types, and the numbers that stand for no type.
-_NAME_STRINGS: Final = frozenset({3, 7, 8, 9, 10, 11, 12, 13, 14, 15, 0x30, 18, 19, 20, 22, 28, 29, 30})
+_NAME_STRINGS: Final = frozenset({3, 7, 8, 9, 11, 12, 13, 14, 15, 0x30, 18, 19, 20, 22, 28, 29, 30})
 
 
 def is_responder_id(data: bytes) -> bool:
@@ -98,12 +90,11 @@ def _is_string(element: tuple[int, bytes]) -> bool:
     if tag == _BIT_STRING:
         return bool(content) and content[0] <= 7
     if tag == _BMP_STRING:
-        return len(content) % 2 == 0
-    if tag == _UNIVERSAL_STRING:
-        return len(content) % 4 == 0
-    if tag == _UTF8:
+        return len(content) % 2 == 0 and not any(0xD8 <= high <= 0xDF for high in content[::2])
+    encoding = _ENCODINGS.get(tag)
+    if encoding is not None:
         try:
-            content.decode()
+            content.decode(encoding)
         except UnicodeDecodeError:
             return False
     return tag in _NAME_STRINGS
