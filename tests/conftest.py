@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -11,7 +11,7 @@ import pytest
 pytest.register_assert_rewrite("support")
 
 from support.certificates import Authority  # noqa: E402
-from support.spyhole_process import SpyholeProcess  # noqa: E402
+from support.spyhole_process import SPYHOLE_RUN, SpyholeProcess  # noqa: E402
 
 # No time limit that a slow or busy machine would fail.
 hypothesis.settings.register_profile(
@@ -37,11 +37,18 @@ def authority(tmp_path: Path) -> Authority:
 
 @pytest.fixture
 def spyhole(tmp_path: Path) -> Iterator[Callable[..., SpyholeProcess]]:
-    """Starts `spyhole run` with the given flags or `config=` text; each is ended with the test."""
+    """Starts `spyhole run` with the given flags or `config=` text; each is ended with the test.
+
+    `prefix` is a command that starts it: ("sh", "-c", 'ulimit -n 64; exec "$@"', "sh").
+    """
     started: list[SpyholeProcess] = []
 
-    def start(*arguments: str | Path, config: str | None = None) -> SpyholeProcess:
-        process = SpyholeProcess(*arguments, directory=tmp_path, config=config)
+    def start(
+        *arguments: str | Path, config: str | None = None, prefix: Sequence[str] = ()
+    ) -> SpyholeProcess:
+        process = SpyholeProcess(
+            *arguments, directory=tmp_path, config=config, command=(*prefix, *SPYHOLE_RUN)
+        )
         started.append(process)
         return process
 

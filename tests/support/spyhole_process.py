@@ -28,6 +28,8 @@ from typing import IO, Any, cast
 BOUND = 60.0
 """Seconds after which a wait that should be answered at once counts as hung."""
 
+SPYHOLE_RUN = (sys.executable, "-m", "spyhole", "run")
+
 _READY = re.compile(r"spyhole: ready, listening on (.+)$")
 _TRACEBACKS = ("Traceback (most recent call last)", "Exception ignored in")
 
@@ -44,7 +46,7 @@ class SpyholeProcess:
         *arguments: str | Path,
         directory: Path,
         config: str | None = None,
-        command: Sequence[str] = (sys.executable, "-m", "spyhole", "run"),
+        command: Sequence[str] = SPYHOLE_RUN,
     ) -> None:
         words = [*command]
         if config is not None:
