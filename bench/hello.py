@@ -37,8 +37,8 @@ def hello(name: str, *, post_quantum: bool = False) -> Hello:
     """The hello for a server name: 517 bytes, or about 1.7 KB with an ML-KEM key share."""
     shares = [(_GREASE, b"\0")]
     if post_quantum:
-        shares.append((_X25519_MLKEM768, bytes(1184 + 32)))
-    shares.append((_X25519, bytes(32)))
+        shares.append((_X25519_MLKEM768, b"\7" * (1184 + 32)))
+    shares.append((_X25519, b"\7" * 32))  # zeros would be refused: a point of small order
     groups = [group for group, _ in shares] + [_P256, _P384]
     encoded_shares = b"".join(_u16(group) + _vector(share, 2) for group, share in shares)
     extensions = [
