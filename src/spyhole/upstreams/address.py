@@ -137,11 +137,14 @@ def _ipv6(text: str, inside: str) -> str:
             f"address {text!r}: expected an interface after the '%', as in '[fe80::1%eth0]:443'"
         )
     try:
-        return f"{IPv6Address(address).compressed}{percent}{zone}"
+        parsed = IPv6Address(address)
     except ValueError:
         raise AddressError(
             f"address {text!r}: {address!r} is not an IPv6 address, and brackets are for IPv6 only"
         ) from None
+    # RFC 5952, 5: a mapped IPv4 address in dots, as getnameinfo writes it. Python's own text has it so from 3.13 on only.
+    mapped = parsed.ipv4_mapped
+    return f"{parsed.compressed if mapped is None else f'::ffff:{mapped}'}{percent}{zone}"
 
 
 def _is_ipv6(text: str) -> bool:
