@@ -142,7 +142,7 @@ def _ipv6(text: str, inside: str) -> str:
         raise AddressError(
             f"address {text!r}: {address!r} is not an IPv6 address, and brackets are for IPv6 only"
         ) from None
-    # RFC 5952, 5: a mapped IPv4 address in dots, as getnameinfo writes it. Python's own text has it so from 3.13 on only.
+    # RFC 5952, 5: a mapped IPv4 address in dots, as inet_ntop writes it; Python does from 3.13 on only.
     mapped = parsed.ipv4_mapped
     return f"{parsed.compressed if mapped is None else f'::ffff:{mapped}'}{percent}{zone}"
 
