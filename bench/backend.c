@@ -22,6 +22,7 @@ struct conn {
 
 static struct conn conns[MOST];
 static char chunk[CHUNK];
+static const char reply[REPLY_SIZE] = "reply";
 static int epoll;
 
 static void watch(struct conn *c, uint32_t events, int operation)
@@ -89,7 +90,7 @@ static bool discard(struct conn *c)
         return got < 0 && errno == EAGAIN;
     if (!c->greeted) {
         c->greeted = true;
-        return send(c->handler.fd, chunk, REPLY_SIZE, MSG_NOSIGNAL) == REPLY_SIZE;
+        return send(c->handler.fd, reply, REPLY_SIZE, MSG_NOSIGNAL) == REPLY_SIZE;
     }
     return true;
 }

@@ -71,7 +71,7 @@ class Running:
             try:
                 with socket.create_connection((host, int(port)), timeout=5) as client:
                     client.sendall(wire)
-                    if client.recv(1) == b"\0":  # and not an alert
+                    if client.recv(1) == b"r":  # and not an alert
                         return
             except OSError:
                 pass
