@@ -129,8 +129,8 @@ def test_any_text_is_a_route_or_an_error(text: str) -> None:
     except RouteFlagError as error:
         problem = str(error.problem)
     else:
-        problem = f"--route {text!r}" if route.keys() <= {"sni", "mode", "upstream"} else ""
-    assert problem.startswith(f"--route {text!r}")
+        problem = f"error: --route {text!r}: " if route.keys() <= {"sni", "mode", "upstream"} else ""
+    assert problem.startswith(f"error: --route {text!r}: ")
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_any_text_is_a_route_or_an_error(text: str) -> None:
 )
 def test_mistakes_in_a_route(text: str, said: str) -> None:
     (error,) = errors(routes=(text,), certs=("c",), keys=("k",))
-    assert error.startswith(f"--route {text!r}: ")
+    assert error.startswith(f"error: --route {text!r}: ")
     assert said in error
 
 
@@ -196,7 +196,7 @@ def test_mistakes_in_the_others(flags: dict[str, object], said: str) -> None:
 
 def test_all_mistakes_at_once() -> None:
     found = errors(listen=("x",), routes=("y",), certs=("c",), workers="z")
-    assert [error.partition(" ")[0] for error in found] == ["--route", "--cert", "--workers", "--listen"]
+    assert [error.split()[1] for error in found] == ["--route", "--cert", "--workers", "--listen"]
 
 
 # with a file
@@ -220,7 +220,7 @@ def test_flags_override_the_file(file: Path, tmp_path: Path) -> None:
 def test_a_mistake_in_a_flag_names_the_flag_and_the_others_their_line(file: Path) -> None:
     file.write_text(FILE.replace("mode", "mdoe"))
     found = errors(file=str(file), listen=(), routes=(), idle_timeout="5x")
-    assert found[0].startswith("--idle-timeout '5x': ")
+    assert found[0].startswith("error: --idle-timeout '5x': ")
     assert found[1].startswith(f"{file}:4:1: error: ")
 
 

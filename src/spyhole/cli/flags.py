@@ -57,7 +57,9 @@ class Flags:
     def load_with_source(self) -> Loaded:
         """As `load`, with the source, for warnings."""
         file = self.file
-        if file is None and not self._tables() and Path(DEFAULT_FILE).exists():
+        if file is None and not self._tables():
+            if not Path(DEFAULT_FILE).exists():
+                raise ConfigErrors([_NOTHING])
             file = DEFAULT_FILE
         return self._from_flags() if file is None else self._from_file(file)
 
@@ -155,11 +157,18 @@ def config_from_flags(
     return Flags(file, listen, routes, certs, keys, scalars).load()
 
 
-def fail(errors: ConfigErrors) -> NoReturn:
+def fail(errors: ConfigErrors, *, status: int | None = None) -> NoReturn:
     """Ends the command: the errors on standard error, exit code 2 for flags alone, and else 1."""
     click.echo(str(errors), err=True)
-    click.get_current_context().exit(2 if errors.only_flags else 1)
+    if status is None:
+        status = 2 if errors.only_flags else 1
+    click.get_current_context().exit(status)
 
+
+_NOTHING: Final = Problem(
+    f"no {DEFAULT_FILE} here, and no --listen and --route: give those, or name the file with -c FILE",
+    "no-configuration",
+)
 
 _ADVICE: Final = {
     "no-listeners": "--listen ADDR, or -c FILE",

@@ -101,9 +101,13 @@ class Problem:
         return [_printable(note) for note in notes]
 
     def _one_line(self) -> str:
-        place = self.flag or self.file
-        kind = "" if self.flag else f"{self.severity}: "
-        message = f"{place}: {kind}{self.message}" if place else self.message
+        # As compilers do: the place before the word where it is in a file, and else behind it.
+        if self.file is not None:
+            message = f"{self.file}: {self.severity}: {self.message}"
+        elif self.flag is not None:
+            message = f"{self.severity}: {self.flag}: {self.message}"
+        else:
+            message = f"{self.severity}: {self.message}"
         return ", ".join([_printable(message), *self._notes()])
 
 
