@@ -140,7 +140,7 @@ def test_the_proxy_dies(temporary: Path) -> None:
         program.wait_for("Ctrl-C ends the demo")
         pids = descendants(program.pid)
         os.kill(pids[0], signal.SIGKILL)
-        program.wait_for("Error: the proxy ended by itself")
+        program.wait_for("error: the proxy ended by itself")
         assert program.wait() == 1
         assert_quiet_and_gone(program, temporary, pids)
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COMMANDS = {
     "run": "Run the proxy.",
@@ -18,6 +23,38 @@ _COMMANDS = {
 
 class _Commands(click.Group):
     """Imports a command's module when it is called for: `spyhole --help` and completion stay quick."""
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, False, **extra)
+        try:
+            status = super().main(args, prog_name, complete_var, False, **extra)
+        except click.ClickException as error:
+            from spyhole.cli.errors import show
+
+            show(error)
+            status = error.exit_code
+        except click.Abort:  # Ctrl-C
+            status = 130
+        sys.exit(status)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in _COMMANDS and not ctx.resilient_parsing and not name.startswith("-"):
+            from spyhole.config.problems import nearest
+
+            meant = nearest(name, _COMMANDS)
+            ctx.fail(f"no such command {name!r}" + (f", did you mean {meant!r}?" if meant else ""))
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, _: click.Context) -> list[str]:
         return list(_COMMANDS)
@@ -34,9 +71,12 @@ class _Commands(click.Group):
             formatter.write_dl(list(_COMMANDS.items()))
 
 
-@click.command(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    cls=_Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(metadata.version("spyhole"), prog_name="spyhole")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """A TLS-aware TCP proxy: routes TLS by server name, passes it through or terminates it.
 
     \b
@@ -45,3 +85,6 @@ def main() -> None:
                                  --route '*=10.0.0.6:443'
     From a file:     spyhole check -c spyhole.toml && spyhole run -c spyhole.toml
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help(), err=True)
+        context.exit(2)

@@ -104,7 +104,7 @@ def explain(
         shown = [answer.as_text(knock, name_listeners=len(answers) > 1) for answer in answers]
         click.echo("\n\n".join([*shown, *filter(None, ["\n".join(f"note: {note}" for note in notes)])]))
     if doors.error is not None:
-        click.echo(f"Error: the certificate can't be told: {doors.error}", err=True)
+        click.echo(f"error: the certificate can't be told: {doors.error}", err=True)
         context.exit(UNANSWERED)
     context.exit(REFUSED if any(answer.reason for answer in answers) else ROUTED)
 
