@@ -7,12 +7,14 @@ sender's socket, of the proxy's two, and of the reader's.
 from __future__ import annotations
 
 import os
+import select
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -23,6 +25,7 @@ from support.clients import (
     Listener,
     TlsClient,
     client_hello,
+    client_socket,
     connect,
     read_exactly,
     read_to_end,
@@ -30,6 +33,7 @@ from support.clients import (
 )
 from support.proc import cpu_ticks, queues
 from support.spyhole_process import SpyholeProcess
+from support.tls13 import Tls13Writer
 
 KIB, MIB = 1 << 10, 1 << 20
 OURS = 256 * KIB
@@ -67,6 +71,10 @@ class Front:
             queues(back, there).incoming,
         )
 
+    def in_kernel_back(self, client: socket.socket, upstream: socket.socket) -> tuple[int, int, int, int]:
+        """The same towards the client: in the queues of the upstream, the proxy (in, out), the client."""
+        return self.in_kernel(upstream, client)
+
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
@@ -100,6 +108,13 @@ def assert_slowed(front: Front, sender: socket.socket, data: bytes) -> int:
     return sent
 
 
+def steady(look: Callable[[], object]) -> None:
+    """Wait until what `look` sees has not changed for a while."""
+    seen = None
+    while seen != (seen := look()):
+        select.select([], [], [], STUCK)
+
+
 def send_rest(sock: socket.socket, data: bytes) -> threading.Thread:
     """Send the rest and a FIN, in a thread: the other end is read meanwhile."""
 
@@ -120,8 +135,13 @@ class TestPassthrough:
             sent = assert_slowed(front, client, data)
             held = sent - sum(front.in_kernel(client, upstream))
             assert 0 <= held <= OURS
+            # A sip: then the proxy has megabytes to read from the kernel, and room for one or two.
+            read = read_exactly(upstream, 2 * MIB)
+            steady(lambda: front.in_kernel(client, upstream))
+            held = sent - len(read) - sum(front.in_kernel(client, upstream))
+            assert 0 <= held <= OURS
             rest = send_rest(client, data[sent:])
-            assert read_to_end(upstream) == data
+            assert read + read_to_end(upstream) == data
             rest.join(BOUND)
 
     def test_the_client_does_not_read(self, front: Front) -> None:
@@ -131,8 +151,13 @@ class TestPassthrough:
             sent = assert_slowed(front, upstream, data)
             held = sent - sum(front.in_kernel(upstream, client))
             assert 0 <= held <= OURS
+            # A sip: then the proxy has megabytes to read from the kernel, and room for one or two.
+            read = read_exactly(client, 2 * MIB)
+            steady(lambda: front.in_kernel(upstream, client))
+            held = sent - len(read) - sum(front.in_kernel(upstream, client))
+            assert 0 <= held <= OURS
             rest = send_rest(upstream, data[sent:])
-            assert read_to_end(client) == data
+            assert read + read_to_end(client) == data
             rest.join(BOUND)
 
     def test_small_pieces_cost_no_more(self, front: Front) -> None:
@@ -193,6 +218,38 @@ class TestTerminate:
         rest.join(BOUND)
 
 
+def test_answers_that_a_client_does_not_read(front: Front, tmp_path: Path) -> None:
+    """It asks for new keys again and again: each request is answered, and the answers pile up with us."""
+    context = front.authority.client_context(version=TLS_1_3)
+    context.keylog_filename = str(tmp_path / "keys")
+    sock = client_socket()
+    sock.settimeout(BOUND)
+    # little room in the kernel, so that a few requests are enough
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    sock.connect(front.proxy.sockaddr())
+    with TlsClient(sock, context, "end.test") as client, front.listener.accept() as upstream:
+        writer = Tls13Writer(client, tmp_path / "keys")
+        requests = b"".join(writer.key_update() for _ in range(60_000))
+        sent = send_until_stuck(sock, requests)
+        steady(lambda: front.in_kernel(sock, upstream))
+        asked, answered = front.in_kernel(sock, upstream), front.in_kernel_back(sock, upstream)
+        # a request and its answer have the same size
+        held = (sent - sum(asked[:2])) - sum(answered[2:])
+        assert held <= OURS
+        assert sum(asked[:2]) > 0, "it is slowed"
+        last = writer.application_data(b"and now for something else")
+        rest = threading.Thread(target=sock.sendall, args=(requests[sent:] + last,))
+        rest.start()
+        poll = select.poll()
+        poll.register(sock, select.POLLIN)
+        poll.register(upstream, select.POLLIN)
+        while upstream.fileno() not in {fd for fd, _ in poll.poll(BOUND * 1000)}:
+            assert sock.recv(65536)
+        assert upstream.recv(100) == b"and now for something else"
+        rest.join(BOUND)
+
+
 def split(amounts: tuple[int, int, int, int]) -> tuple[int, int]:
     """Before the proxy, and after it."""
     return amounts[0] + amounts[1], amounts[2] + amounts[3]
@@ -208,40 +265,47 @@ def send_rest_of_tls(client: TlsClient, data: bytes) -> threading.Thread:
     return thread
 
 
-class TestFairness:
-    def test_a_request_is_answered_while_bulk_runs(self, front: Front) -> None:
-        """Between a question and its answer, the loop's turns give each bulk connection its portion only.
+@pytest.mark.parametrize("kind", ["passthrough", "terminate"])
+def test_a_request_is_answered_while_bulk_runs(front: Front, kind: str) -> None:
+    """Between a question and its answer, the loop's turns give each bulk connection its portion only.
 
-        Counted in bytes, not in seconds, so that a slow machine fails no sooner than a fast one.
-        """
-        stop = threading.Event()
-        received = [0] * 4
-        with ExitStack() as stack:
-            small, small_upstream = map(stack.enter_context, front.passed())
-            threads = []
-            for number in range(4):
-                client, upstream = map(stack.enter_context, front.passed())
-                threads.append(threading.Thread(target=pour, args=(client, stop)))
-                threads.append(threading.Thread(target=drain, args=(upstream, received, number)))
+    Counted in bytes, not in seconds, so that a slow machine fails no sooner than a fast one. Where TLS
+    ends, encrypting is slower than the upstream sends and than the client, which need not decrypt, takes:
+    the worker never runs out of bytes to move.
+    """
+    stop = threading.Event()
+    received = [0] * 4
+    with ExitStack() as stack:
+        small, small_upstream = map(stack.enter_context, front.passed())
+        threads = []
+        for number in range(4):
+            if kind == "passthrough":
+                source, sink = map(stack.enter_context, front.passed())
+            else:
+                context = front.authority.client_context()
+                tls = stack.enter_context(TlsClient(connect(front.proxy.sockaddr()), context, "end.test"))
+                source, sink = stack.enter_context(front.listener.accept()), tls.sock
+            threads.append(threading.Thread(target=pour, args=(source, stop)))
+            threads.append(threading.Thread(target=drain, args=(sink, received, number)))
+        for thread in threads:
+            thread.start()
+        try:
+            between = []
+            for number in range(100):
+                before = sum(received)
+                small.sendall(number.to_bytes(4))
+                assert read_exactly(small_upstream, 4) == number.to_bytes(4)
+                small_upstream.sendall(b"answer")
+                assert read_exactly(small, 6) == b"answer"
+                between.append(sum(received) - before)
+        finally:
+            stop.set()
             for thread in threads:
-                thread.start()
-            try:
-                between = []
-                for number in range(200):
-                    before = sum(received)
-                    small.sendall(number.to_bytes(4))
-                    assert read_exactly(small_upstream, 4) == number.to_bytes(4)
-                    small_upstream.sendall(b"answer")
-                    assert read_exactly(small, 6) == b"answer"
-                    between.append(sum(received) - before)
-            finally:
-                stop.set()
-                for thread in threads:
-                    thread.join(BOUND)
-        assert all(received), "each bulk connection moves, too"
-        assert sum(between) > 0, "the bulk was under way meanwhile"
-        # A round trip takes some four turns, of 1 MiB for each of four; the kernel's queues come on top.
-        assert sorted(between)[len(between) // 2] <= 64 * MIB
+                thread.join(BOUND)
+    assert all(received), "each bulk connection moves, too"
+    assert sum(between) > 0, "the bulk was under way meanwhile"
+    # A round trip takes some four turns, of 1 MiB for each of four; the kernel's queues come on top.
+    assert sorted(between)[len(between) // 2] <= 64 * MIB
 
 
 def pour(sock: socket.socket, stop: threading.Event) -> None:

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from spyhole.net.tls import TlsEngine
 
 
+# Bytes for the client that may wait when more is read from it: a portion that it did not take, and answers.
+_MOST_ANSWERS = 131_072
+
+
 class DecryptDirection(Direction):
     """TLS from `source`, plaintext to `sink`. `moved` counts plaintext."""
 
@@ -33,6 +37,10 @@ class DecryptDirection(Direction):
         self._replies = replies
 
     def move(self) -> int:
+        if len(self._replies.kept) > _MOST_ANSWERS:
+            # It asks for new keys without end (RFC 8446, 4.6.3) and reads no answer: `_replies` goes on.
+            self.blocked = True
+            return 0
         engine = self._engine
         received = 0
         try:
@@ -119,6 +127,11 @@ class EncryptDirection(Direction):
         if self.kept:
             self.kept = memoryview(self.kept)[self.send(self.kept) :]
         return not self.kept
+
+    def resume(self) -> None:
+        super().resume()
+        if not self.relay.over and not self.blocked and self.other.blocked:
+            self.other.resume()
 
     def pass_end(self, last: bool) -> bool:
         self._engine.send_close_notify()
