@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any, cast
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spyhole.net import deadlines
@@ -103,6 +103,9 @@ class Naive:
                 react(entry[1])
 
 
+@settings(max_examples=300)
+@example([None, None, ("discard and add", 0), None, None], [("add", 2), ("add", 0), ("move", 10)])
+@example([None] * 5, [("add", 0), ("move", 10), ("add", 0), ("move", 10)])
 @given(
     reactions=st.lists(REACTION, min_size=5, max_size=5),
     steps=st.lists(STEP, max_size=40),
