@@ -99,14 +99,25 @@ class Waiter:
             self._resume = None
 
     def _wait_in_task(self) -> Generator[Any, None, None]:
+        waiting = self._resume
+        if waiting is None:
+            waiting = self._resume = _Tasks()
+        assert isinstance(waiting, _Tasks), "a fiber's streams are its own"
         future = asyncio.get_running_loop().create_future()
-        others = self._resume
+        waiting[future] = None
+        try:
+            yield from future
+        finally:
+            # One that is cancelled leaves nothing: a receive with a time limit may be repeated for ever.
+            del waiting[future]
+            if not waiting and self._resume is waiting:
+                self._resume = None
 
-        def resume() -> None:
-            if others is not None:
-                others()
+
+class _Tasks(dict[asyncio.Future[None], None]):
+    """The tasks that wait at one place, in the order in which they came."""
+
+    def __call__(self) -> None:
+        for future in self:
             if not future.done():  # cancelled
                 future.set_result(None)
-
-        self._resume = resume
-        yield from future
