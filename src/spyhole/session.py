@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 from time import monotonic, time
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
+from spyhole import refusal
 from spyhole.errors import PeerError
 from spyhole.net.dial import DialError, dial
 from spyhole.net.farewell import farewell
@@ -22,15 +23,14 @@ from spyhole.outcome import EndedBy, Reason
 from spyhole.routing.host_names import InvalidServerName, parse_server_name
 from spyhole.routing.route import Mode, Route
 from spyhole.wire.alerts import Alert
-from spyhole.wire.client_hello import ClientHello, ClientHelloError, Fault
+from spyhole.wire.client_hello import ClientHello, ClientHelloError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from spyhole.net.stream import Stream
+    from spyhole.refusal import Refusal
     from spyhole.snapshot import Snapshot
-
-_TOO_LARGE: Final = frozenset({Fault.HELLO_TOO_LARGE, Fault.TOO_MANY_EMPTY_RECORDS})
 
 _ids = itertools.count(1)
 
@@ -89,6 +89,11 @@ class Refused(PeerError):
         self.alert = alert
         self.alert_sent = alert_sent
 
+    @classmethod
+    def by(cls, refusal: Refusal) -> Refused:
+        """The client is refused for what its hello says."""
+        return cls(refusal.reason, refusal.detail, alert=refusal.alert)
+
 
 async def _peek(client: Stream, snapshot: Snapshot, record: ConnectionRecord) -> ClientHello | None:
     """The hello; None when the client does not speak TLS."""
@@ -102,8 +107,7 @@ async def _peek(client: Stream, snapshot: Snapshot, record: ConnectionRecord) ->
         )
     except ClientHelloError as error:
         record.server_name = error.server_name
-        reason = Reason.HELLO_TOO_LARGE if error.reason in _TOO_LARGE else Reason.MALFORMED_HELLO
-        raise Refused(reason, f"{error.reason}: {error.detail}", alert=error.alert) from None
+        raise Refused.by(refusal.of_hello(error)) from None
     except TimeoutError:
         raise Refused(Reason.HELLO_TIMEOUT, f"{len(client.ahead)} bytes came") from None
     except ClosedEarly:
@@ -135,16 +139,14 @@ def _match(
         try:
             name = None if hello.server_name is None else parse_server_name(hello.server_name)
         except InvalidServerName as error:
-            raise Refused(
-                Reason.INVALID_SERVER_NAME, error.problem, alert=Alert.UNRECOGNIZED_NAME
-            ) from None
+            raise Refused.by(refusal.of_hello(error)) from None
         decision = snapshot.table.match(name, hello.alpn, client.host, listener)
     route = decision.route
     if route is not None:
         record.route, record.mode = route.name, route.mode
-    refusal = decision.refusal
-    if refusal is not None:
-        raise Refused(refusal, decision.why, alert=Alert.UNRECOGNIZED_NAME if hello is not None else None)
+    if decision.refusal is not None:
+        alpn = () if hello is None else hello.alpn
+        raise Refused.by(refusal.of_decision(decision, alpn, client.host, listener))
     assert route is not None
     return route, decision.server_name
 
@@ -160,11 +162,7 @@ async def _terminate(
     """Serve TLS to the client, with the certificate for the name."""
     context = snapshot.context(route, server_name)
     if context is None:
-        raise Refused(
-            Reason.NO_CERTIFICATE,
-            f"no certificate covers {server_name or 'a client without a name'}, and none is the default",
-            alert=Alert.UNRECOGNIZED_NAME,
-        )
+        raise Refused.by(refusal.of_no_certificate(server_name))
     record.t_handshake_start = monotonic()
     try:
         engine = await serve_tls(client, context, hello, snapshot.config.handshake_timeout)

@@ -97,6 +97,7 @@ KNOCKS = [
     hello("www.example.com", "h2", "http/1.1"),
     hello("www.example.com", "http/1.1"),
     hello("a.b.example.com", "h2"),
+    hello("a.b.example.com", *(f"{number}{'x' * 200}" for number in range(50))),
     hello("example.com"),
     hello("uncovered.test"),
     hello("old.test"),

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from spyhole import refusal
 from spyhole.certs.store import CertificateStore
 from spyhole.config.routes import routes_of, upstreams_of
 from spyhole.errors import OperatorError
 from spyhole.outcome import Reason
+from spyhole.refusal import Refusal
 from spyhole.routing.conditions import shown_protocol
 from spyhole.routing.host_names import InvalidServerName, shortened
 from spyhole.routing.route import Mode, Route
 from spyhole.routing.table import RouteTable
 from spyhole.wire.alerts import Alert
-from spyhole.wire.client_hello import ClientHelloError, Fault
 
 if TYPE_CHECKING:
     from spyhole.certs.certificate import Certificate
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from spyhole.config.model import Config
     from spyhole.routing.explain import Explanation, Tried
     from spyhole.upstreams.upstream import Upstream
+    from spyhole.wire.client_hello import ClientHelloError
 
 
 class Knock(NamedTuple):
@@ -58,10 +60,10 @@ class Answer(NamedTuple):
     client: str | None
     explanation: Explanation | None
     """None when it does not come to a decision."""
-    reason: Reason | None
-    """Why it is refused; None when it is carried."""
-    detail: str
-    alert: Alert | None
+    refusal: Refusal | None
+    """None when it is carried."""
+    why: str
+    """The decision in words, for one that is carried."""
     upstream: Upstream | None
     choice: Choice[Certificate] | None
     """The certificates that are served, of which the client takes one; for a route that terminates."""
@@ -83,12 +85,12 @@ class Answer(NamedTuple):
         told = {} if self.explanation is None else self.explanation.to_json()
         return {
             "listeners": list(self.listeners),
-            "outcome": "refused" if self.reason else "routed",
-            "reason": self.reason.value if self.reason else None,
-            "detail": self.detail,
+            "outcome": "refused" if self.refusal else "routed",
+            "reason": self.refusal.reason.value if self.refusal else None,
+            "detail": self.refusal.detail if self.refusal else self.why,
             "alert": None
-            if self.alert is None
-            else {"code": int(self.alert), "name": self.alert.name.lower()},
+            if self.refusal is None or self.refusal.alert is None
+            else {"code": int(self.refusal.alert), "name": self.refusal.alert.name.lower()},
             "route": told.get("route"),
             "mode": told.get("mode"),
             "certificates": [_as_json(one) for one in self.choice.certificates] if self.choice else [],
@@ -113,13 +115,14 @@ class Answer(NamedTuple):
 
     def _outcome(self) -> list[str]:
         lines = []
-        if self.reason is not None:
-            alert = f"alert {self.alert.name.lower()} ({int(self.alert)})" if self.alert else "no alert"
-            lines += [f"is refused: {self.reason.value}, {alert}", f"because      {self.detail}"]
+        if self.refusal is not None:
+            reason, detail, alert = self.refusal
+            sent = f"alert {alert.name.lower()} ({int(alert)})" if alert else "no alert"
+            lines += [f"is refused: {reason.value}, {sent}", f"because      {detail}"]
         if self.explanation is not None and (route := self.explanation.decision.route) is not None:
-            if self.reason is None:
+            if self.refusal is None:
                 lines.append(f"is carried by route {route.name!r}")
-                lines.append(f"because      {self.detail}")
+                lines.append(f"because      {self.why}")
             lines.append(f"mode         {route.mode.value}")
         if self.choice is not None:
             for certificate in self.choice.certificates:
@@ -146,25 +149,28 @@ class Doors:
 
     def answer(self, knock: Knock, client: str | None, listener: str) -> Answer:
         if knock.error is not None:
-            return Answer((listener,), client, None, *_refusal_of(knock.error), None, None)
+            return Answer((listener,), client, None, refusal.of_hello(knock.error), "", None, None)
         told = self.table.explain(knock.server_name, knock.alpn, client, listener, tls=knock.tls)
         decision = told.decision
-        route, reason, detail = decision.route, decision.refusal, decision.why
-        alert: Alert | None = Alert.UNRECOGNIZED_NAME if reason and knock.tls else None
+        route = decision.route
+        refused = None
+        if decision.refusal is not None:
+            refused = refusal.of_decision(decision, knock.alpn, client, listener)
         choice = None
         if route is not None and route.mode is Mode.TERMINATE:
             choice = self._choose(knock.server_name)
             if choice is None and self.error is None:
-                reason, alert = Reason.NO_CERTIFICATE, Alert.UNRECOGNIZED_NAME
-                name = knock.server_name or "a client without a name"
-                detail = f"no certificate covers {name}, and none is the default"
+                refused = refusal.of_no_certificate(knock.server_name)
             elif self._too_old(route, knock):
-                reason, alert = Reason.HANDSHAKE_FAILED, Alert.PROTOCOL_VERSION
-                detail = (
-                    f"the client offers no TLS {route.min_version or self._config.min_version} or later"
+                lowest = route.min_version or self._config.min_version
+                # In the proxy OpenSSL says so, in the handshake and in words of its own.
+                refused = Refusal(
+                    Reason.HANDSHAKE_FAILED,
+                    f"the client offers no TLS {lowest} or later",
+                    Alert.PROTOCOL_VERSION,
                 )
         upstream = None if route is None or route.upstream is None else self._upstreams[route.upstream]
-        return Answer((listener,), client, told, reason, detail, alert, upstream, choice)
+        return Answer((listener,), client, told, refused, decision.why, upstream, choice)
 
     def _choose(self, server_name: str | None) -> Choice[Certificate] | None:
         """The certificates for the name. Read only now: who asks may not be allowed to read keys."""
@@ -191,15 +197,6 @@ def _as_json(certificate: Certificate) -> dict[str, Any]:
         "names": list(certificate.names),
         "not_after": certificate.not_after.isoformat(),
     }
-
-
-def _refusal_of(error: ClientHelloError | InvalidServerName) -> tuple[Reason, str, Alert]:
-    """Reason, detail and alert, as `session` has them."""
-    if isinstance(error, InvalidServerName):
-        return Reason.INVALID_SERVER_NAME, error.problem, Alert.UNRECOGNIZED_NAME
-    large = error.reason in (Fault.HELLO_TOO_LARGE, Fault.TOO_MANY_EMPTY_RECORDS)
-    reason = Reason.HELLO_TOO_LARGE if large else Reason.MALFORMED_HELLO
-    return reason, f"{error.reason}: {error.detail}", error.alert
 
 
 def _rules(told: Explanation) -> list[str]:

@@ -106,7 +106,7 @@ def explain(
     if doors.error is not None:
         click.echo(f"error: the certificate can't be told: {doors.error}", err=True)
         context.exit(UNANSWERED)
-    context.exit(REFUSED if any(answer.reason for answer in answers) else ROUTED)
+    context.exit(REFUSED if any(answer.refusal for answer in answers) else ROUTED)
 
 
 def _check_choice(given: dict[str, object], alpn: tuple[str, ...]) -> None:

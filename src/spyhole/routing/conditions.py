@@ -95,7 +95,7 @@ class Conditions:
 
     def _examine_alpn(self, question: Question) -> Condition:
         holds = self._alpn_holds(question)
-        offered = ", ".join(map(shown_protocol, question.alpn)) or "none"
+        offered = _listed(list(map(shown_protocol, question.alpn)), ", ") or "none"
         asked = sorted(map(shown_protocol, self._alpn))
         wants = " or ".join([*asked, "no ALPN"] if self._alpn_or_none else asked)
         why = f"the client offers {offered}; the route asks for {wants}"
@@ -119,6 +119,10 @@ def shown_protocol(protocol: bytes) -> str:
 
 
 def _one_of(texts: Iterable[str]) -> str:
-    listed = sorted(texts)
-    more = [f"{len(listed) - 8} more"] if len(listed) > 8 else []
-    return " or ".join(listed[:8] + more)
+    return _listed(sorted(texts), " or ")
+
+
+def _listed(texts: list[str], between: str) -> str:
+    """Not all of them: a peer may offer thousands of protocols, and this goes to a log."""
+    more = [f"{len(texts) - 8} more"] if len(texts) > 8 else []
+    return between.join(texts[:8] + more)

@@ -37,6 +37,8 @@ class Decision(NamedTuple):
     server_name: str | None
     rule: Rule | None
     tls: bool
+    almost: Rule | None = None
+    """Where nothing matched: the first rule whose name did, and another condition did not hold."""
 
     @property
     def refusal(self) -> Reason | None:

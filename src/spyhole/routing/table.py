@@ -91,13 +91,16 @@ class RouteTable:
     def _search(
         self, server_name: str | None, question: Question, tls: bool, trace: list[Tried] | None
     ) -> Decision:
+        almost: Rule | None = None
         for rule, named in self._candidates(server_name, tls):
             taken = named and rule.conditions.hold(question)
             if trace is not None:
                 trace.append(Tried.on(rule, question, named=named, taken=taken))
             if taken:
                 return Decision(rule.route, server_name, rule, tls)
-        return Decision(None, server_name, None, tls)
+            if named and almost is None:
+                almost = rule
+        return Decision(None, server_name, None, tls, almost)
 
     def _candidates(self, server_name: str | None, tls: bool) -> Iterator[tuple[Rule, bool]]:
         """Rules in the order to try them, and whether the name matches: False only for `sni_regex`."""
