@@ -270,6 +270,15 @@ def test_what_may_be_given_once_says_where_the_first_is(file: Path) -> None:
     ]
 
 
+def test_the_name_of_a_route_without_one_is_taken(file: Path) -> None:
+    text = SOUND + '[[routes]]\nname = "routes[{}]"\nsni = "b.test"\nmode = "reject"\n'
+    found = problem(file, text.format(1))
+    assert (found.message, found.line) == ("two routes named 'routes[1]'", 7)
+    assert found.hint == "the first is on line 3"
+    file.write_text(text.format(2))
+    assert load(file).routes[1].name == "routes[2]"
+
+
 @pytest.mark.parametrize(
     ("text", "line", "mark", "message"),
     [

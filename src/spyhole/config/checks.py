@@ -108,7 +108,10 @@ def _listeners_twice(parts: Parts) -> Iterator[Finding]:
 
 
 def _routes_twice(parts: Parts) -> Iterator[Finding]:
-    names: dict[str, Path] = {}
+    # What a route without a name is called, another may not be called either: a name means one route.
+    names: dict[str, Path] = {
+        f"routes[{int(part.path[-1]) + 1}]": part.path for part in parts.routes if part.value.name is None
+    }
     for part in parts.routes:
         path = (*part.path, "name")
         name = part.value.name
