@@ -31,14 +31,17 @@ class Snapshot:
     table: RouteTable
     upstreams: Mapping[str, Upstream]
     _certificates: CertificateStore
-    _policies: Mapping[Route, TlsPolicy]
+    _policies: Mapping[str, TlsPolicy]
+    """By the name of the route: a `Route` would be hashed field by field for each connection."""
 
     @classmethod
     def build(cls, config: Config) -> Snapshot:
         """Raises OperatorError for certificates and keys that can't be used."""
         routes = routes_of(config)
         policies = {
-            route: TlsPolicy(route.min_version or config.min_version, tuple(p for p in route.alpn if p))
+            route.name: TlsPolicy(
+                route.min_version or config.min_version, tuple(p for p in route.alpn if p)
+            )
             for route in routes
             if route.mode is Mode.TERMINATE
         }
@@ -46,5 +49,5 @@ class Snapshot:
         return cls(config, RouteTable(routes), upstreams_of(config), certificates, policies)
 
     def context(self, route: Route, server_name: str | None) -> ssl.SSLContext | None:
-        """The context to terminate with, for a name on a route; None when no certificate covers the name."""
-        return self._certificates.context(server_name, self._policies[route])
+        """The context to terminate with, for a name on a route; None when no certificate covers it."""
+        return self._certificates.context(server_name, self._policies[route.name])
