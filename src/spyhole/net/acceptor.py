@@ -7,6 +7,7 @@ from _socket import socket
 from socket import AF_INET, AF_UNIX, SOCK_STREAM
 from typing import TYPE_CHECKING, Any
 
+from spyhole.net.listener import BACKLOG
 from spyhole.net.loop import READABLE
 from spyhole.net.stream import Stream
 
@@ -128,8 +129,9 @@ class Acceptor:
 
     def finish(self) -> None:
         """Accept what is in the queue still, as far as the limit allows, then stop and close."""
-        while not self.closed and not self._paused and self._accept_one():
-            pass
+        for _ in range(BACKLOG):  # bounded: new ones come as long as the socket is open
+            if self.closed or self._paused or not self._accept_one():
+                break
         self.close()
 
     def close(self) -> None:
