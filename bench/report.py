@@ -21,8 +21,8 @@ def table(works: Iterable[Work], samples: Sequence[Sample]) -> str:
     """
     peers = list(dict.fromkeys(sample.peer for sample in samples))
     others = [peer for peer in peers if peer != OURS] if OURS in peers else []
-    lines = ["| work | | " + " | ".join([*peers, *(f"{OURS} : {peer}" for peer in others)]) + " |"]
-    lines.append("|---|---|" + "---:|" * (len(peers) + len(others)))
+    heads = [*peers, *(f"{OURS} : {peer}" for peer in others)] + ([f"{OURS} : the best"] if others else [])
+    lines = ["| work | | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(heads)]
     for work in works:
         by_peer: dict[str, dict[int, float]] = defaultdict(dict)
         for sample in samples:
@@ -32,6 +32,9 @@ def table(works: Iterable[Work], samples: Sequence[Sample]) -> str:
             continue
         cells = [_spread(by_peer[peer].values()) for peer in peers]
         cells += [_ratio(by_peer[OURS], by_peer[peer]) for peer in others]
+        if others:
+            best = min(others, key=lambda peer: median(by_peer[peer].values()))
+            cells.append(f"**{_ratio(by_peer[OURS], by_peer[best])}**")
         lines.append(f"| {work.name} | {work.unit} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
 

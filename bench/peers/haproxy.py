@@ -1,4 +1,4 @@
-"""HAProxy, with splice where it thinks that it helps."""
+"""HAProxy without splice, as it is by default. `splice-auto` does not splice what is measured here."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ def version() -> str | None:
 
 
 def command(job: Job) -> list[str]:
+    return configured(job, [])
+
+
+def configured(job: Job, options: list[str]) -> list[str]:
+    """The command line, with more lines in the defaults of its configuration."""
     lines = [
         "global",
         f"    nbthread {job.workers}",
@@ -20,7 +25,7 @@ def command(job: Job) -> list[str]:
         "    maxpipes 256",  # or it asks for descriptors for a quarter as many pipes as connections
         "defaults",
         "    mode tcp",
-        "    option splice-auto",
+        *[f"    option {option}" for option in options],
         "    timeout connect 5s",
         "    timeout client 1h",
         "    timeout server 1h",
