@@ -174,15 +174,16 @@ def test_a_receive_that_finds_nothing_takes_no_event_from_the_one_that_sends() -
     async def story() -> None:
         with a_stream() as (stream, theirs):
             peer = End(theirs)
-            receiving = asyncio.ensure_future(stream.receive())  # the first to be told of every event
+            receiving = asyncio.ensure_future(all_of(stream))  # the first to be told of every event
             await asyncio.sleep(0)
             sending = asyncio.ensure_future(stream.send_all(bytes(16 << 20)))
             while not sending.done():
                 peer.pull()
+                peer.send(b"x")
+                peer.push()
                 await asyncio.sleep(0)
-            assert not receiving.done()
-            theirs.send(b"x")
-            assert await receiving == b"x"
+            theirs.shutdown(socket.SHUT_WR)
+            assert await receiving == peer.sent
 
     play(story())
 
