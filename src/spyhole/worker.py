@@ -11,6 +11,7 @@ import gc
 import logging
 import resource
 import signal
+import sys
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from spyhole.session import session
 if TYPE_CHECKING:
     import socket
     from collections.abc import Sequence
+    from sys import UnraisableHookArgs
 
     from spyhole.net.stream import Stream
     from spyhole.observe.access_log import AccessLog
@@ -62,7 +64,9 @@ def work(
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=HotLoop) as runner:
-        runner.run(Worker(sockets, snapshot, access_log, control).run())
+        worker = Worker(sockets, snapshot, access_log, control)
+        sys.unraisablehook = worker.on_unraisable
+        runner.run(worker.run())
 
 
 class Worker:
@@ -177,6 +181,15 @@ class Worker:
     def _on_defect(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
         error = context.get("exception")
         self._say_defect(str(context.get("message")), error if isinstance(error, BaseException) else None)
+
+    def on_unraisable(self, unraisable: UnraisableHookArgs) -> None:
+        """For `sys.unraisablehook`: an exception that nobody can catch, which Python writes to stderr."""
+        error = unraisable.exc_value
+        if isinstance(error, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
+            # From ssl: see `net.tls._check_name`. A peer's doing, and the access log has it.
+            self._say.debug("name", "a second ClientHello with a name that is not ASCII: %s", error)
+        else:
+            self._say_defect(unraisable.err_msg or "an exception that nobody can catch", error)
 
     def _say_defect(self, message: str, error: BaseException | None) -> None:
         self._say.error("defect", "%s: %r", message, error)
