@@ -21,7 +21,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from spyhole.worker import CUT, DRAIN, READY, ListeningSocket, work
+from spyhole.worker import CUT, DRAIN, READY, REOPEN, ListeningSocket, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -36,7 +36,8 @@ _YOUNG: Final = 5.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
-_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
+_FOR_US_ALONE: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
 
 _logger: Final = logging.getLogger(__name__)
 
@@ -133,7 +134,8 @@ class Supervisor:
         try:
             signal.set_wakeup_fd(-1)
             for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+                # These may go to the whole process group; what they mean is ours to say.
+                signal.signal(number, signal.SIG_IGN if number in _FOR_US_ALONE else signal.SIG_DFL)
             self._error_log.who = f"worker[{place.number}]"
             # A worker that held another's sockets would keep them open after the other is gone.
             for other in self._places:
@@ -148,7 +150,7 @@ class Supervisor:
             self._wakeup.close()
             for upstream in self._snapshot.upstreams.values():
                 upstream.begin_with(place.number - 1)
-            work(place.sockets, self._snapshot, self._access_log, control)
+            work(place.sockets, self._snapshot, self._access_log, self._error_log, control)
             status = 0
         except BaseException:
             _logger.exception("the worker fails by a defect of spyhole")
@@ -231,6 +233,8 @@ class Supervisor:
                 _logger.warning(
                     "SIGHUP changes nothing: reloading is not there yet, restart to reconfigure"
                 )
+            elif number == signal.SIGUSR1:
+                self._reopen_logs()
             elif number in {signal.SIGTERM, signal.SIGINT}:
                 self._end_now() if self._draining else self._begin_drain(signal.Signals(number).name)
 
@@ -243,9 +247,19 @@ class Supervisor:
             for listening in place.sockets:
                 listening.sock.close()
             place.start_at = None
+        self._tell_all(DRAIN)
+
+    def _reopen_logs(self) -> None:
+        self._error_log.reopen()
+        self._access_log.reopen()
+        self._tell_all(REOPEN)
+        _logger.info("SIGUSR1: access_log and error_log are opened again")
+
+    def _tell_all(self, message: bytes) -> None:
+        for place in self._places:
             if place.control is not None:
                 with contextlib.suppress(OSError):
-                    place.control.send(DRAIN)
+                    place.control.send(message)
 
     def _end_now(self) -> None:
         for place in self._places:

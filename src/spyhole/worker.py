@@ -33,11 +33,13 @@ if TYPE_CHECKING:
 
     from spyhole.net.stream import Stream
     from spyhole.observe.access_log import AccessLog
+    from spyhole.observe.error_log import ErrorLog
     from spyhole.snapshot import Snapshot
 
 # Messages between a worker and the supervisor, one a packet. A worker adds its number to `CUT`.
 READY: Final = b"ready"
 DRAIN: Final = b"drain"
+REOPEN: Final = b"reopen"
 CUT: Final = b"cut "
 
 # Descriptors that a worker keeps free of connections: its loop, its logs, a resolver's sockets.
@@ -55,16 +57,18 @@ class ListeningSocket(NamedTuple):
 
 
 def work(
-    sockets: Sequence[ListeningSocket], snapshot: Snapshot, access_log: AccessLog, control: socket.socket
+    sockets: Sequence[ListeningSocket],
+    snapshot: Snapshot,
+    access_log: AccessLog,
+    error_log: ErrorLog,
+    control: socket.socket,
 ) -> None:
     """Serve until told to drain and drained. Runs a loop of its own; the caller ends the process."""
-    # Ctrl-C goes to the whole process group; what it means is the supervisor's to say.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Everything from before the fork lives as long as the process, and its pages stay shared.
     gc.collect()
     gc.freeze()
     with asyncio.Runner(loop_factory=HotLoop) as runner:
-        worker = Worker(sockets, snapshot, access_log, control)
+        worker = Worker(sockets, snapshot, access_log, error_log, control)
         sys.unraisablehook = worker.on_unraisable
         runner.run(worker.run())
 
@@ -77,12 +81,14 @@ class Worker:
         sockets: Sequence[ListeningSocket],
         snapshot: Snapshot,
         access_log: AccessLog,
+        error_log: ErrorLog,
         control: socket.socket,
     ) -> None:
         self._sockets = sockets
         self._snapshot = snapshot
         self._log = access_log.write
         self._access_log = access_log
+        self._error_log = error_log
         self._control = control
         self._say = RateLimited(_logger)
         self._live: dict[Fiber, partial[None] | None] = {}
@@ -154,6 +160,9 @@ class Worker:
             return
         if message == DRAIN:
             self._drain.set()
+        elif message == REOPEN:
+            self._error_log.reopen()
+            self._access_log.reopen()
         elif not message and not self._drain.is_set():
             _logger.error("the supervisor is gone: draining")
             self._drain.set()

@@ -41,6 +41,7 @@ def run(context: click.Context, flags: Flags) -> None:
                   --route 'www.example.com=terminate:127.0.0.1:8080' --route '*=10.0.0.5:443'
 
     SIGTERM or Ctrl-C: accept no more, let connections end, for --drain-timeout; a second one ends at once.
+    SIGUSR1: open the logs again, after a rotation.
     Exit code: 0 when every connection could end by itself, 1 when some were cut or it could not start,
     2 for a wrong command line.
     """
