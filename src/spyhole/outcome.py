@@ -33,7 +33,10 @@ class Reason(StrEnum):
     CLIENT_RESET = "client_reset", "the client reset the connection; the upstream was reset too"
     UPSTREAM_RESET = "upstream_reset", "the upstream reset the connection; the client was reset too"
     CLIENT_LOST = "client_lost", "the client stopped acknowledging (keepalive or retransmission timed out)"
-    UPSTREAM_LOST = "upstream_lost", "the upstream stopped acknowledging (keepalive or retransmission timed out)"
+    UPSTREAM_LOST = (
+        "upstream_lost",
+        "the upstream stopped acknowledging (keepalive or retransmission timed out)",
+    )
     CLIENT_TRUNCATED = (
         "client_truncated",
         "the client ended TLS with a FIN and no close_notify (RFC 8446, 6.1); the upstream was reset",
@@ -53,9 +56,18 @@ class Reason(StrEnum):
     # it never got to a decision
     HELLO_TIMEOUT = "hello_timeout", "no whole ClientHello within `hello_timeout` of accept"
     CLIENT_CLOSED_EARLY = "client_closed_early", "the client ended before its ClientHello was whole"
-    MALFORMED_HELLO = "malformed_hello", "a ClientHello that OpenSSL refuses too; `detail` says what is wrong"
-    HELLO_TOO_LARGE = "hello_too_large", "the ClientHello is larger than `max_hello_size`, or too many empty records"
-    INVALID_SERVER_NAME = "invalid_server_name", "the server name is not a host name (RFC 6066, 3; RFC 1123, 2.1)"
+    MALFORMED_HELLO = (
+        "malformed_hello",
+        "a ClientHello that OpenSSL refuses too; `detail` says what is wrong",
+    )
+    HELLO_TOO_LARGE = (
+        "hello_too_large",
+        "the ClientHello is larger than `max_hello_size`, or too many empty records",
+    )
+    INVALID_SERVER_NAME = (
+        "invalid_server_name",
+        "the server name is not a host name (RFC 6066, 3; RFC 1123, 2.1)",
+    )
     NOT_TLS = "not_tls", "the first bytes are not TLS and no route says `tls = false`"
 
     # it was decided, and not carried
@@ -67,7 +79,10 @@ class Reason(StrEnum):
     HANDSHAKE_FAILED = "handshake_failed", "the TLS handshake failed; `detail` has OpenSSL's reason"
     UPSTREAM_UNRESOLVED = "upstream_unresolved", "the upstream's host name does not resolve"
     UPSTREAM_REFUSED = "upstream_refused", "the upstream refused the connection"
-    UPSTREAM_UNREACHABLE = "upstream_unreachable", "the upstream can't be reached; `detail` has the system's error"
+    UPSTREAM_UNREACHABLE = (
+        "upstream_unreachable",
+        "the upstream can't be reached; `detail` has the system's error",
+    )
     UPSTREAM_TIMEOUT = "upstream_timeout", "the upstream did not accept within `connect_timeout`"
     NO_DESCRIPTORS = "no_descriptors", "out of file descriptors or memory for a socket to the upstream"
     INTERNAL_ERROR = "internal_error", "a defect in Spyhole; the error log has the traceback"
