@@ -61,3 +61,15 @@ def test_one_that_fails_at_its_work(tmp_path: Path) -> None:
     result = CliRunner().invoke(main, ["run", "--listen", "192.0.2.1:1", "--route", "*=reject"])
     assert result.exit_code == 1
     assert result.stderr.startswith("error: --listen '192.0.2.1:1': can't listen on '192.0.2.1:1': ")
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"), [("ru", "plain,run\n"), ("run --hello", "plain,--hello-timeout\n")]
+)
+def test_the_shell_completes(words: str, completed: str) -> None:
+    env = {
+        "_SPYHOLE_COMPLETE": "bash_complete",
+        "COMP_WORDS": f"spyhole {words}",
+        "COMP_CWORD": str(len(words.split())),
+    }
+    assert CliRunner(env=env).invoke(main, prog_name="spyhole").stdout == completed

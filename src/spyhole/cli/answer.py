@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from spyhole import refusal
-from spyhole.certs.store import CertificateStore
+from spyhole.certs.store import CertificateErrors, CertificateStore
 from spyhole.config.routes import routes_of, upstreams_of
-from spyhole.errors import OperatorError
 from spyhole.outcome import Reason
 from spyhole.refusal import Refusal
 from spyhole.routing.conditions import shown_protocol
@@ -141,7 +140,7 @@ class Doors:
 
     def __init__(self, config: Config) -> None:
         self.table = RouteTable(routes_of(config))
-        self.error: OperatorError | None = None
+        self.error: CertificateErrors | None = None
         """Why a certificate that is asked for can't be told."""
         self._config = config
         self._upstreams = upstreams_of(config)
@@ -177,7 +176,7 @@ class Doors:
         try:
             if self._store is None:
                 self._store = CertificateStore.load(self._config.certificates, ())
-        except OperatorError as error:
+        except CertificateErrors as error:
             self.error = error
             return None
         return self._store.choose(server_name)

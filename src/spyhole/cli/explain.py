@@ -11,13 +11,14 @@ import click
 
 from spyhole.cli.answer import Answer, Doors, Knock
 from spyhole.cli.hello_file import read_hello_file
-from spyhole.config.loader import DEFAULT_FILE, load
+from spyhole.config.loader import DEFAULT_FILE, load_with_source
 from spyhole.config.problems import ConfigErrors, nearest, one_of
 from spyhole.routing.host_names import InvalidServerName, parse_server_name
 from spyhole.routing.idna import AmbiguousLabelError, to_ascii
 from spyhole.wire.client_hello import NEED_MORE, ClientHelloError, ClientHelloParser, NotTls
 
 if TYPE_CHECKING:
+    from spyhole.config.loader import Loaded
     from spyhole.config.model import Config
 
 ROUTED: Final = 0
@@ -87,7 +88,8 @@ def explain(
     address = _address(client)
     notes: list[str] = []
     knock = None if hello is not None else _of_flags(sni, not_tls, alpn, notes)
-    config = _load(context, file)
+    loaded = _load(context, file)
+    config = loaded.config
     listeners = _listeners(config, listener)
     if knock is None:
         assert hello is not None
@@ -104,7 +106,7 @@ def explain(
         shown = [answer.as_text(knock, name_listeners=len(answers) > 1) for answer in answers]
         click.echo("\n\n".join([*shown, *filter(None, ["\n".join(f"note: {note}" for note in notes)])]))
     if doors.error is not None:
-        click.echo(f"error: the certificate can't be told: {doors.error}", err=True)
+        click.echo(str(loaded.errors(doors.error.findings)), err=True)
         context.exit(UNANSWERED)
     context.exit(REFUSED if any(answer.refusal for answer in answers) else ROUTED)
 
@@ -163,13 +165,13 @@ def _of_file(path: str, config: Config) -> Knock:
     return Knock(name, hello.alpn, versions=hello.versions)
 
 
-def _load(context: click.Context, file: str | None) -> Config:
+def _load(context: click.Context, file: str | None) -> Loaded:
     if file is None:
         if not Path(DEFAULT_FILE).exists():
             raise click.UsageError(f"there is no {DEFAULT_FILE} here: name the configuration with -c FILE")
         file = DEFAULT_FILE
     try:
-        return load(file)
+        return load_with_source(file)
     except ConfigErrors as errors:
         click.echo(str(errors), err=True)
         context.exit(UNANSWERED)
