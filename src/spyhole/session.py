@@ -187,10 +187,13 @@ async def _dial(route: Route, client: Stream, snapshot: Snapshot, record: Connec
     assert route.upstream is not None
     config = snapshot.config
     record.t_connect_start = monotonic()
+    client.watch()  # so that what it does meanwhile is known when the relay begins
     failure: DialError | None = None
     for address in snapshot.upstreams[route.upstream].candidates():
         try:
-            upstream = await dial(address, config.connect_timeout, keepalive=config.keepalive)
+            upstream = await dial(
+                address, config.connect_timeout, keepalive=config.keepalive, loop=client.loop
+            )
         except DialError as error:
             failure = error
             record.upstream = str(address)

@@ -31,6 +31,9 @@ from spyhole.outcome import Reason
 from spyhole.upstreams.address import Address, TcpAddress, UnixAddress, parse_address
 
 if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from typing import Any
+
     from spyhole.net.loop import HotLoop
 
 _UNIX_RETRY = 0.01  # seconds
@@ -47,21 +50,31 @@ class DialError(PeerError):
         self.detail = detail
 
 
-async def dial(address: Address | str, timeout: float = 5.0, *, keepalive: float | None = 120.0) -> Stream:
+def dial(
+    address: Address | str,
+    timeout: float = 5.0,
+    *,
+    keepalive: float | None = 120.0,
+    loop: HotLoop | None = None,
+) -> Coroutine[Any, Any, Stream]:
     """Return a stream connected to `address` ("10.0.0.5:443", "[::1]:443", "name:443", "unix:/path").
 
     `timeout`, in seconds, covers the resolution of a host name and every address it resolves to, tried in
     the resolver's order. `keepalive` is the seconds of silence before TCP probes begin, None for never.
-    Raises `DialError`, and ValueError for an address that is none. The caller ends the stream;
-    cancelling closes it.
+    `loop`: the running one. To be awaited; raises `DialError` then, and ValueError at once for an address
+    that is none. The caller ends the stream; cancelling closes it.
     """
     if isinstance(address, str):
         address = parse_address(address)
-    loop = running_loop()
+    loop = loop or running_loop()
     target = _target(address)
     if target is not None:
-        return await _connect(loop, target, str(address), timeout, keepalive)
+        return _connect(loop, target, str(address), timeout, keepalive)
     assert isinstance(address, TcpAddress)
+    return _dial_name(loop, address, timeout, keepalive)
+
+
+async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, keepalive: float | None) -> Stream:
     try:
         targets = await loop.resolver.resolve(address.host, address.port, timeout)
     except OSError as error:  # gaierror and TimeoutError alike
@@ -90,27 +103,29 @@ def _target(address: Address) -> Resolved | None:
 async def _connect(
     loop: HotLoop, target: Resolved, name: str, timeout: float, keepalive: float | None
 ) -> Stream:
+    family, sockaddr = target
     try:
-        sock = socket(target.family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
+        sock = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     except OSError as error:
         raise _failure(error.errno or 0, name) from None
     stream = Stream(sock, loop, name)
     try:
-        if target.family != AF_UNIX:
-            sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
-            if keepalive is not None:
-                sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-                sock.setsockopt(IPPROTO_TCP, TCP_KEEPIDLE, max(1, round(keepalive)))
-        await _begin(stream, target, timeout)
-        stream.watch()
-        if not stream.events & (WRITABLE | BROKEN):
+        if family == AF_UNIX:
+            await _connect_unix(stream, sockaddr, timeout)
+            return stream
+        sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
+        if keepalive is not None:
+            sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
+            sock.setsockopt(IPPROTO_TCP, TCP_KEEPIDLE, max(1, round(keepalive)))
+        code = sock.connect_ex(sockaddr)
+        if code == errno.EINPROGRESS:
+            stream.watch()
             with stream.within(timeout):
                 await stream.event(WRITABLE)
-        if stream.events & BROKEN:
-            code = sock.getsockopt(SOL_SOCKET, SO_ERROR)
-            # HUP without an error: connected and ended already, which the reader finds out.
-            if code:
-                raise _failure(code, name)
+            # HUP without an error: connected and ended already, which the reader finds out
+            code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if stream.events & BROKEN else 0
+        if code:
+            raise _failure(code, name)
     except BaseException as error:
         stream.close()
         if isinstance(error, TimeoutError):
@@ -123,14 +138,12 @@ async def _connect(
     return stream
 
 
-async def _begin(stream: Stream, target: Resolved, timeout: float) -> None:
-    ends = stream.loop.time() + timeout if target.family == AF_UNIX else 0.0
+async def _connect_unix(stream: Stream, path: str, timeout: float) -> None:
+    ends = stream.loop.time() + timeout
     while True:
         try:
-            stream.sock.connect(target.sockaddr)
+            stream.sock.connect(path)
         except BlockingIOError:
-            if target.family != AF_UNIX:
-                return  # under way
             # the listener's queue is full, and nothing tells when it has room again
             if stream.loop.time() > ends:
                 raise TimeoutError from None

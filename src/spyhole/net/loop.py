@@ -24,12 +24,12 @@ import selectors
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spyhole.net.deadlines import Deadlines
+from spyhole.net.deadlines import DeadlinesBySeconds
 from spyhole.net.resolver import Resolver
 
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable, Coroutine, Mapping
+    from collections.abc import Callable, Coroutine, Mapping, Sequence
 
 T = TypeVar("T")
 
@@ -41,9 +41,9 @@ WRITABLE = select.EPOLLOUT
 UNUSUAL = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
 ERROR = select.EPOLLERR
 BROKEN = select.EPOLLHUP | select.EPOLLERR
+ANYTHING_TO_READ = READABLE | UNUSUAL
 
 _BATCH = 512
-_MOST_DURATIONS = 64
 
 
 class HotSelector(selectors.BaseSelector):
@@ -102,9 +102,9 @@ class HotSelector(selectors.BaseSelector):
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         """Poll once: call the hot descriptors' callbacks, return the others to asyncio."""
-        again = self._again
-        if again:
-            self._again = []
+        again: Sequence[Callable[[], None]] = ()
+        if self._again:
+            again, self._again = self._again, []
             timeout = 0
         elif timeout is None:
             timeout = -1
@@ -196,16 +196,7 @@ class HotLoop(asyncio.SelectorEventLoop):
         super().__init__(self.hot)
         self.hot.on_error = self.report
         self.resolver = Resolver(self)
-        self._deadlines: dict[float, Deadlines] = {}
-
-    def deadlines(self, seconds: float) -> Deadlines:
-        """The queue of this loop's deadlines of that many seconds."""
-        queue = self._deadlines.get(seconds)
-        if queue is None:
-            if len(self._deadlines) >= _MOST_DURATIONS:
-                self._deadlines = {key: queue for key, queue in self._deadlines.items() if queue}
-            queue = self._deadlines[seconds] = Deadlines(self, seconds)
-        return queue
+        self.deadlines = DeadlinesBySeconds(self)
 
     def report(self, error: BaseException) -> None:
         """Tell the loop's exception handler of a defect in a connection's code."""
@@ -240,5 +231,7 @@ def _mask(events: int) -> int:
 
 
 def _close(sock: socket) -> None:
-    with suppress(OSError):  # ECONNRESET from close(2): the descriptor is gone all the same
+    try:  # not suppress(): this is on the path of every connection
         sock.close()
+    except OSError:  # ECONNRESET from close(2): the descriptor is gone all the same
+        pass

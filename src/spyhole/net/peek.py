@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from spyhole.errors import PeerError
@@ -33,8 +32,10 @@ async def peek(
     answer: ClientHello | NotTls | NeedMore = NEED_MORE
     # Nearly always the whole hello is there already: then no deadline is set and nothing is watched.
     if not client.ahead:
-        with suppress(BlockingIOError):
+        try:
             client.ahead = bytes(_not_ended(client.read_now()))
+        except BlockingIOError:  # suppress() costs, for each connection
+            pass
     if client.ahead:
         answer = parser.feed(client.ahead)
     if not isinstance(answer, NeedMore):

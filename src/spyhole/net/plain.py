@@ -11,7 +11,7 @@ from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
 from spyhole.net.direction import Direction
-from spyhole.net.loop import BROKEN, READABLE, UNUSUAL, WRITABLE
+from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, UNUSUAL, WRITABLE
 from spyhole.net.pipes import Pipe, give_back, take
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
 
@@ -33,7 +33,7 @@ class PlainDirection(Direction):
     __slots__ = ("_in_pipe", "_pipe", "_spliceable", "bulk")
 
     def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
-        super().__init__(relay, side, source, sink)
+        Direction.__init__(self, relay, side, source, sink)  # super() costs, for each connection twice
         self.bulk = False
         self._spliceable = False
         self._pipe: Pipe | None = None
@@ -129,11 +129,10 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
             outward.resume()
             if inward.relay.over:
                 return
-        if inward.blocked or inward.bulk or events & UNUSUAL:
-            if events & ~WRITABLE:
-                inward.on_event(events)
+        if not events & ANYTHING_TO_READ:
             return
-        if not events & READABLE:
+        if inward.blocked or inward.ended or inward.bulk:
+            inward.on_event(events)
             return
         try:
             count = recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
@@ -157,6 +156,8 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
             inward.keep(RECEIVE_BUFFER[sent:count])
         elif count == RECEIVE_SIZE:
             inward.begin_bulk()
+            inward.run()
+        elif events & UNUSUAL:
             inward.run()
 
     return on_event

@@ -13,12 +13,13 @@ from spyhole.errors import SpyholeError
 from spyhole.net.direction import Direction, events_of_socket
 from spyhole.net.farewell import farewell
 from spyhole.net.fiber import Waiter
-from spyhole.net.loop import WRITABLE
+from spyhole.net.loop import ANYTHING_TO_READ
 from spyhole.net.plain import PlainDirection, plain_events
 from spyhole.net.secure import DecryptDirection, EncryptDirection
 from spyhole.outcome import EndedBy, Reason
 
 if TYPE_CHECKING:
+    from spyhole.net.deadlines import Deadlines
     from spyhole.net.stream import Stream
 
 # An idle connection is found by looking this often per timeout whether it has moved a byte since, so
@@ -84,7 +85,7 @@ class Relay(Waiter):
     __slots__ = (
         "_first",
         "_half_close_timeout",
-        "_look_every",
+        "_looks",
         "_moved",
         "_quiet",
         "breaking",
@@ -100,7 +101,7 @@ class Relay(Waiter):
     def __init__(
         self, client: Stream, upstream: Stream, idle_timeout: float | None, half_close_timeout: float | None
     ) -> None:
-        super().__init__()
+        self._resume = None
         self.client = client
         self.upstream = upstream
         self.ending: Ending | None = None
@@ -109,7 +110,7 @@ class Relay(Waiter):
         self.breaking = False  # one side's socket failed: what it had sent is being delivered
         self._first: EndedBy | None = None
         self._half_close_timeout = half_close_timeout
-        self._look_every = idle_timeout and idle_timeout / _LOOKS
+        self._looks = self._queue(idle_timeout)
         self._moved = 0
         self._quiet = 0
         engine = client.tls
@@ -126,24 +127,26 @@ class Relay(Waiter):
     def start(self) -> None:
         """Send what was read ahead, then let the sockets' events drive everything."""
         client, upstream, up, down = self.client, self.upstream, self.up, self.down
-        self._look_later()
+        if self._looks is not None:
+            self._looks.add(self)
         # A plain client's bytes go on as they came. With TLS they are in the engine already.
-        for direction in (up, down):
-            source = direction.source
-            if source.ahead:
-                data, source.ahead = source.ahead, b""
-                direction.push(data)
-                if self.over:
-                    return
+        if client.ahead:
+            data, client.ahead = client.ahead, b""
+            up.push(data)
+        if upstream.ahead and not self.over:
+            data, upstream.ahead = upstream.ahead, b""
+            down.push(data)
+        if self.over:
+            return
         if isinstance(up, PlainDirection) and isinstance(down, PlainDirection):
             on_client, on_upstream = plain_events(up, down), plain_events(down, up)
         else:
             on_client, on_upstream = events_of_socket(up, down), events_of_socket(down, up)
-        for stream, on_event in ((client, on_client), (upstream, on_upstream)):
-            # events from before are edges that will not be reported again
-            before = stream.hand_over(on_event)
-            if before & ~WRITABLE and not self.over:
-                on_event(before)
+        # events from before are edges that will not be reported again
+        if (before := client.hand_over(on_client)) & ANYTHING_TO_READ:
+            on_client(before)
+        if not self.over and (before := upstream.hand_over(on_upstream)) & ANYTHING_TO_READ:
+            on_upstream(before)
         # The engine may hold plaintext from the handshake's last bytes, which no event will tell of. But
         # a direction that has just been blocked must not read: what it keeps would be overwritten.
         if client.tls is not None and not (self.over or up.blocked or up.ended):
@@ -159,9 +162,10 @@ class Relay(Waiter):
     def half_closed(self) -> None:
         """One direction is done with, the other goes on."""
         self._stop_looking()
-        self._look_every = self._half_close_timeout and self._half_close_timeout / _LOOKS
         self._quiet = 0
-        self._look_later()
+        self._looks = self._queue(self._half_close_timeout)
+        if self._looks is not None:
+            self._looks.add(self)
 
     def end_cleanly(self) -> None:
         """Both directions are done with."""
@@ -209,20 +213,21 @@ class Relay(Waiter):
 
     # idleness
 
-    def _look_later(self) -> None:
-        if self._look_every:
-            self.client.loop.deadlines(self._look_every).add(self._look)
-
-    def _stop_looking(self) -> None:
-        if self._look_every:
-            self.client.loop.deadlines(self._look_every).discard(self._look)
-
-    def _look(self) -> None:
+    def expire(self) -> None:
+        """Look whether anything moved since the last time. For a queue of deadlines."""
         moved = self.up.moved + self.down.moved
         self._quiet = self._quiet + 1 if moved == self._moved else 0
         self._moved = moved
         if self._quiet < _LOOKS:
-            self._look_later()
+            assert self._looks is not None
+            self._looks.add(self)
         else:
             half = self.up.finished or self.down.finished
             self.end(EndedBy.PROXY, Reason.HALF_CLOSE_TIMEOUT if half else Reason.IDLE_TIMEOUT)
+
+    def _stop_looking(self) -> None:
+        if self._looks is not None:
+            self._looks.discard(self)
+
+    def _queue(self, timeout: float | None) -> Deadlines | None:
+        return None if timeout is None else self.client.loop.deadlines[timeout / _LOOKS]

@@ -7,7 +7,7 @@ It is what `serve` hands out, `dial` returns and `relay` consumes. Its socket is
 from __future__ import annotations
 
 import struct
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SO_LINGER, SOL_SOCKET
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from spyhole.net.loop import BROKEN, READABLE, UNUSUAL, WRITABLE
 
 if TYPE_CHECKING:
     from _socket import socket
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from spyhole.net.loop import HotLoop
     from spyhole.net.tls import TlsEngine
@@ -59,7 +59,7 @@ class Stream(Waiter):
     )
 
     def __init__(self, sock: socket, loop: HotLoop, peer: str, host: str | None = None) -> None:
-        super().__init__()
+        self._resume = None
         self.sock = sock
         self.fd = sock.fileno()
         self.loop = loop
@@ -112,10 +112,11 @@ class Stream(Waiter):
             self.loop.hot.retire(self.sock)
 
     def reset(self) -> None:
-        """Close the socket with a reset, so that the peer knows that it was cut off."""
-        with suppress(OSError):  # closed, or not connected
-            self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
-        self.close()
+        """Close the socket with a reset, so that the peer knows that it was cut off. Idempotent."""
+        if not self.closed:
+            with suppress(OSError):  # not connected
+                self.sock.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
+            self.close()
 
     async def read_some(self) -> memoryview:
         """Read what is there into the shared buffer, and return that part of it: to be used at once.
@@ -168,21 +169,32 @@ class Stream(Waiter):
             self.loop.hot.redirect(self.fd, self._note)
         self.events = 0
 
-    @contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """Raise TimeoutError from whatever waits for this stream's events `seconds` after entering."""
-        queue = self.loop.deadlines(seconds)
-        self._expired = False
-        queue.add(self._expire)
-        try:
-            yield
-        finally:
-            queue.discard(self._expire)
+    def within(self, seconds: float) -> _Within:
+        """A context in which whatever waits for this stream's events gets TimeoutError after `seconds`."""
+        return _Within(self, seconds)
 
-    def _expire(self) -> None:
+    def expire(self) -> None:
+        """Give TimeoutError to the one that waits for events. For a queue of deadlines."""
         self._expired = True
         self.wake()
 
     def _note(self, events: int) -> None:
         self.events |= events
         self.wake()
+
+
+class _Within:
+    """A class, because a generator would cost each connection more than the deadline itself."""
+
+    __slots__ = ("_queue", "_stream")
+
+    def __init__(self, stream: Stream, seconds: float) -> None:
+        self._stream = stream
+        self._queue = stream.loop.deadlines[seconds]
+
+    def __enter__(self) -> None:
+        self._queue.add(self._stream)
+
+    def __exit__(self, *_: object) -> None:
+        self._stream._expired = False
+        self._queue.discard(self._stream)
