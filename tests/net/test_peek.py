@@ -1,4 +1,4 @@
-"""Peeking takes nothing: whatever comes, however it is cut and however it ends, all of it is still ahead."""
+"""Peeking takes nothing: whatever comes, however it is cut and however it ends, it is all still ahead."""
 
 from __future__ import annotations
 

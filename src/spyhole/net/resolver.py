@@ -42,15 +42,18 @@ class Resolver:
         """Return the addresses of `host`, in the system's order of preference, at least one.
 
         Raises TimeoutError after `timeout` seconds and OSError (`socket.gaierror`) when it does not
-        resolve: the operator's or the name server's fault. The look-up goes on when the caller gives up.
+        resolve: the operator's or the name server's fault. An old answer takes their place where there is
+        one, and that after half of `timeout`. The look-up goes on when the caller gives up.
         """
         key = (host, port)
         answer = self._answers.get(key)
         if answer is not None and monotonic() - answer.at < FRESH:
             return answer.addresses
+        serves = answer is not None and monotonic() - answer.at < STALE
         look_up = self._under_way.get(key) or self._begin(key)
         waiter = Waiter()
-        timer = self._loop.call_later(timeout, waiter.wake)
+        # Who falls back on an old answer has to have time left to connect to it.
+        timer = self._loop.call_later(timeout / 2 if serves else timeout, waiter.wake)
 
         def wake(_: object) -> None:
             waiter.wake()
@@ -61,11 +64,7 @@ class Resolver:
         finally:
             timer.cancel()
             look_up.remove_done_callback(wake)
-        if (
-            answer is not None
-            and monotonic() - answer.at < STALE
-            and (not look_up.done() or look_up.exception())
-        ):
+        if answer is not None and serves and (not look_up.done() or look_up.exception()):
             return answer.addresses
         if not look_up.done():
             raise TimeoutError(f"no answer for {host!r} within {timeout:g} s")
@@ -78,9 +77,9 @@ class Resolver:
             del self._under_way[key]
             if future.cancelled() or future.exception() is not None:
                 return
+            self._answers.pop(key, None)
             if len(self._answers) >= _MOST_NAMES:
                 del self._answers[next(iter(self._answers))]
-            self._answers.pop(key, None)
             self._answers[key] = _Answer(future.result(), monotonic())
 
         future.add_done_callback(done)
