@@ -51,7 +51,10 @@ class Reason(StrEnum):
         "one side had ended and the other moved no byte for `half_close_timeout`",
     )
     MAX_LIFETIME = "max_lifetime", "the connection reached `max_lifetime`"
-    DRAIN_TIMEOUT = "drain_timeout", "still open when the drain deadline passed, and cut"
+    DRAIN_TIMEOUT = (
+        "drain_timeout",
+        "still open when the drain deadline passed, or a second signal came, and cut",
+    )
 
     # it never got to a decision
     HELLO_TIMEOUT = "hello_timeout", "no whole ClientHello within `hello_timeout` of accept"
@@ -74,7 +77,10 @@ class Reason(StrEnum):
     NO_ROUTE = "no_route", "no route matches"
     REJECTED = "rejected", 'the route that matches says `mode = "reject"`'
     NO_CERTIFICATE = "no_certificate", "no certificate covers the name and none is marked as the default"
-    CLIENT_CLOSED_WAITING = "client_closed_waiting", "the client went away before the upstream answered"
+    CLIENT_CLOSED_WAITING = (
+        "client_closed_waiting",
+        "the client reset the connection before the upstream had accepted",
+    )
     HANDSHAKE_TIMEOUT = "handshake_timeout", "the TLS handshake took longer than `handshake_timeout`"
     HANDSHAKE_FAILED = "handshake_failed", "the TLS handshake failed; `detail` has OpenSSL's reason"
     UPSTREAM_UNRESOLVED = "upstream_unresolved", "the upstream's host name does not resolve"

@@ -14,11 +14,13 @@ from spyhole import refusal
 from spyhole.errors import PeerError
 from spyhole.net.dial import DialError, dial
 from spyhole.net.farewell import farewell
+from spyhole.net.fiber import current_fiber
 from spyhole.net.handshake import serve_tls
+from spyhole.net.loop import ERROR
 from spyhole.net.peek import ClosedEarly, peek
 from spyhole.net.relay import Cut, relay
 from spyhole.net.tls import TlsError, TlsTruncated
-from spyhole.observe.record import ConnectionRecord
+from spyhole.observe.record import ConnectionRecord, Greeting
 from spyhole.outcome import EndedBy, Reason
 from spyhole.routing.host_names import InvalidServerName, parse_server_name
 from spyhole.routing.route import Mode, Route
@@ -36,18 +38,25 @@ _ids = itertools.count(1)
 
 
 async def session(
-    client: Stream, listener: str, snapshot: Snapshot, log: Callable[[ConnectionRecord], None]
+    client: Stream, listener: str, snapshot: Snapshot, log: Callable[[ConnectionRecord], None] | None
 ) -> None:
-    """Serve one accepted connection to its end, and hand `log` one record of it, whatever happens."""
+    """Serve one accepted connection to its end, and hand `log` one record of it, whatever happens.
+
+    Without a `log` what only a log needs is not made.
+    """
     record = ConnectionRecord(next(_ids), time(), client.peer, listener, monotonic())
     config = snapshot.config
     alert: Alert | None = None
     try:
         hello = await _peek(client, snapshot, record)
+        if hello is not None and log is not None:
+            record.greeting = Greeting.of(hello)
         route, server_name = _match(hello, client, listener, snapshot, record)
         if route.mode is Mode.TERMINATE and hello is not None:
             await _terminate(client, hello, route, server_name, snapshot, record)
-        upstream = await _dial(route, client, snapshot, record)
+        tells_alerts = hello is not None and client.tls is None
+        hello = None
+        upstream = await _dial(route, client, tells_alerts, snapshot, record)
         ending = await relay(
             client,
             upstream,
@@ -65,7 +74,8 @@ async def session(
         client.reset()
     finally:
         record.t_end = monotonic()
-        log(record)
+        if log is not None:
+            log(record)
         if not client.closed:
             await _take_leave(client, alert, record)
 
@@ -120,7 +130,6 @@ async def _peek(client: Stream, snapshot: Snapshot, record: ConnectionRecord) ->
         record.t_hello = monotonic()
     if not isinstance(hello, ClientHello):
         return None
-    record.hello = hello
     record.server_name = hello.server_name
     return hello
 
@@ -182,12 +191,14 @@ async def _terminate(
     record.tls_version, record.cipher = engine.version, engine.cipher
 
 
-async def _dial(route: Route, client: Stream, snapshot: Snapshot, record: ConnectionRecord) -> Stream:
+async def _dial(
+    route: Route, client: Stream, tells_alerts: bool, snapshot: Snapshot, record: ConnectionRecord
+) -> Stream:
     """Connect to the route's upstream: to the server whose turn it is, or else to the next."""
     assert route.upstream is not None
     config = snapshot.config
     record.t_connect_start = monotonic()
-    client.watch()  # so that what it does meanwhile is known when the relay begins
+    _give_up_with(client)
     failure: DialError | None = None
     for address in snapshot.upstreams[route.upstream].candidates():
         try:
@@ -199,16 +210,36 @@ async def _dial(route: Route, client: Stream, snapshot: Snapshot, record: Connec
             record.upstream = str(address)
             if error.reason is Reason.NO_DESCRIPTORS:
                 break
+        except _ClientGone:
+            record.upstream = str(address)
+            raise Refused(Reason.CLIENT_CLOSED_WAITING, ended_by=EndedBy.CLIENT) from None
         else:
             record.upstream = upstream.peer
             record.t_connect = monotonic()
             return upstream
     assert failure is not None
     # Under TLS of our own an alert can't be sent by Python's ssl: that client gets a reset.
-    alert = Alert.INTERNAL_ERROR if record.hello is not None and client.tls is None else None
-    if alert is None:
+    if not tells_alerts:
         client.reset()
+    alert = Alert.INTERNAL_ERROR if tells_alerts else None
     raise Refused(failure.reason, failure.detail, alert=alert)
+
+
+class _ClientGone(Exception):
+    """The client has reset the connection while it waited for the upstream."""
+
+
+def _give_up_with(client: Stream) -> None:
+    """Stop waiting for the upstream when the client resets; one that only ended its direction waits on."""
+    fiber = current_fiber()
+    assert fiber is not None
+
+    def on_event(events: int) -> None:
+        client.events |= events
+        if events & ERROR:
+            fiber.abort(_ClientGone())
+
+    client.hand_over(on_event)
 
 
 def _client_lost(error: OSError) -> Refused:

@@ -21,7 +21,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from spyhole.worker import CUT, DRAIN, READY, REOPEN, ListeningSocket, work
+from spyhole.worker import CUT, DRAIN, END, READY, REOPEN, ListeningSocket, work
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 _YOUNG: Final = 5.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
+
+# How long a worker that was told to end at once may take to reset its connections.
+_GRACE: Final = 2.0
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
 _FOR_US_ALONE: Final = (signal.SIGINT, signal.SIGHUP, signal.SIGUSR1)
@@ -79,6 +82,7 @@ class Supervisor:
         self._error_log = error_log
         self._on_ready: Callable[[], None] | None = on_ready
         self._draining = False
+        self._kill_at: float | None = None
         self._cut = 0
         self._lost = 0
         self._signals, self._wakeup = socket.socketpair()
@@ -95,7 +99,7 @@ class Supervisor:
         for place in self._places:
             self._start(place)
         while not self._draining or any(place.pid is not None for place in self._places):
-            timeout = self._start_due()
+            timeout = self._do_due()
             ready = {fd for fd, _ in self._poll.poll(timeout)}
             if self._signals.fileno() in ready:
                 self._on_signals()
@@ -212,13 +216,18 @@ class Supervisor:
             place.pause = _FIRST_PAUSE
             self._start(place)
 
-    def _start_due(self) -> float | None:
-        """Start the workers whose pause is over; the milliseconds to the next, None when none waits."""
+    def _do_due(self) -> float | None:
+        """Do what has waited for its time; the milliseconds to the next, None when nothing waits."""
         now = time.monotonic()
         for place in self._places:
             if place.start_at is not None and place.start_at <= now:
                 self._start(place)
         waiting = [place.start_at for place in self._places if place.start_at is not None]
+        if self._kill_at is not None:
+            if self._kill_at <= now:
+                self._kill()
+                self._kill_at = now + _GRACE
+            waiting.append(self._kill_at)
         return max(0.0, min(waiting) - now) * 1000 + 1 if waiting else None
 
     # signals
@@ -262,6 +271,14 @@ class Supervisor:
                     place.control.send(message)
 
     def _end_now(self) -> None:
+        if self._kill_at is None:
+            # so that both sides of a connection get a reset, and the log its line
+            self._tell_all(END)
+            self._kill_at = time.monotonic() + _GRACE
+        else:
+            self._kill()
+
+    def _kill(self) -> None:
         for place in self._places:
             if place.pid is not None:
                 os.kill(place.pid, signal.SIGKILL)

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 # Messages between a worker and the supervisor, one a packet. A worker adds its number to `CUT`.
 READY: Final = b"ready"
 DRAIN: Final = b"drain"
+END: Final = b"end"
 REOPEN: Final = b"reopen"
 CUT: Final = b"cut "
 
@@ -89,15 +90,17 @@ class Worker:
     ) -> None:
         self._sockets = sockets
         self._snapshot = snapshot
-        self._log = access_log.write
+        self._log = access_log.write if access_log.enabled else None
         self._access_log = access_log
         self._error_log = error_log
         self._control = control
         self._say = RateLimited(_logger)
+        self._settling = False
         self._live: dict[Fiber, _Lifetime | None] = {}
         self._limit = ConnectionLimit(connection_limit(snapshot.config.max_connections), self._full)
         self._drain = asyncio.Event()
-        self._empty = asyncio.Event()
+        self._over = asyncio.Event()
+        self._end_now = False
         self._acceptors: list[Acceptor] = []
 
     async def run(self) -> None:
@@ -139,16 +142,16 @@ class Worker:
         if defect is not None and not isinstance(defect, Cut):
             self._say_defect("a connection failed by a defect of spyhole", defect)
         if not self._live:
-            self._empty.set()
+            self._over.set()
 
     async def _drained(self) -> int:
         """Let connections end by themselves until the deadline; how many had to be cut."""
         for acceptor in self._acceptors:
             acceptor.finish()
-        self._empty.clear()
-        if self._live:
+        self._over.clear()
+        if self._live and not self._end_now:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._empty.wait(), self._snapshot.config.drain_timeout)
+                await asyncio.wait_for(self._over.wait(), self._snapshot.config.drain_timeout)
         cut = len(self._live)
         for fiber in list(self._live):
             fiber.abort(Cut(Reason.DRAIN_TIMEOUT))
@@ -161,6 +164,10 @@ class Worker:
             return
         if message == DRAIN:
             self._drain.set()
+        elif message == END:
+            self._end_now = True
+            self._drain.set()
+            self._over.set()
         elif message == REOPEN:
             self._error_log.reopen()
             self._access_log.reopen()
@@ -176,16 +183,31 @@ class Worker:
 
     # what the operator should know
 
+    def _say_limited(self, level: int, key: str, message: str, *args: object) -> None:
+        """Say it at most once a second, and what was left out when that second is over."""
+        self._say.log(level, key, message, *args)
+        if not self._settling:
+            self._settling = True
+            running_loop().call_later(1.0, self._settle)
+
+    def _settle(self) -> None:
+        self._settling = False
+        self._say.settle()
+
     def _full(self, most: int) -> None:
-        self._say.warning(
+        self._say_limited(
+            logging.WARNING,
             "full",
             "%d connections are open, the most that max_connections allows: others wait to be accepted",
             most,
         )
 
     def _on_trouble(self, error: OSError) -> None:
-        self._say.warning(
-            "accept", "can't accept a connection: %s; trying again in a moment", error.strerror
+        self._say_limited(
+            logging.WARNING,
+            "accept",
+            "can't accept a connection: %s; trying again in a moment",
+            error.strerror,
         )
 
     def _on_defect(self, _: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
@@ -197,12 +219,14 @@ class Worker:
         error = unraisable.exc_value
         if isinstance(error, UnicodeDecodeError) and isinstance(unraisable.object, bytes):
             # From ssl: see `net.tls._check_name`. A peer's doing, and the access log has it.
-            self._say.debug("name", "a second ClientHello with a name that is not ASCII: %s", error)
+            self._say_limited(
+                logging.DEBUG, "name", "a second ClientHello with a name that is not ASCII: %s", error
+            )
         else:
             self._say_defect(unraisable.err_msg or "an exception that nobody can catch", error)
 
     def _say_defect(self, message: str, error: BaseException | None) -> None:
-        self._say.error("defect", "%s: %r", message, error)
+        self._say_limited(logging.ERROR, "defect", "%s: %r", message, error)
         _logger.debug("%s", message, exc_info=error)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import struct
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,7 +16,7 @@ from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.alerts import Alert
 from support.backends import echo
 from support.certificates import TLS_1_2, TLS_1_3, Authority
-from support.clients import TlsClient, client_hello, connect, read_to_end
+from support.clients import Listener, TlsClient, client_hello, connect, read_to_end
 from support.front import (
     NO_HELLO,
     NOT_CARRIED,
@@ -29,6 +30,7 @@ from support.front import (
     unused_port,
 )
 from support.hellos import hello, records, server_name
+from support.proc import holders_of
 from support.spyhole_process import SpyholeProcess
 
 one_front = pytest.fixture(scope="module")(refusing_proxy)
@@ -213,6 +215,25 @@ class TestUpstream:
             connect_ms=None,
         )
         assert record["total_ms"] >= SHORT * 1000
+
+    def test_a_client_that_resets_is_not_waited_for(self, spyhole: Callable[..., SpyholeProcess]) -> None:
+        with ExitStack() as stack:
+            blackhole = stack.enter_context(Listener(backlog=0))
+            stack.enter_context(socket.socket()).connect(blackhole.sockaddr)
+            proxy = spyhole(
+                *("--listen", "127.0.0.1:0", "--route", f"*={blackhole.address}", "--workers", "1"),
+                *("--connect-timeout", "1h"),
+            )
+            client = connect(proxy.sockaddr())
+            client.sendall(client_hello("a.test"))
+            (worker,) = proxy.worker_pids()
+            while None in holders_of([client], [worker]):
+                pass
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+            (record,) = proxy.access_records(1)
+            assert (record["reason"], record["ended_by"]) == ("client_closed_waiting", "client")
+            assert record["upstream"] == blackhole.address
 
     def test_one_that_does_not_resolve(self, front: Front) -> None:
         client = front.connect()

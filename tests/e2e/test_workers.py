@@ -267,7 +267,23 @@ class TestDrain:
             ping(next(iter(held.values()))[0])
             proxy.signal(signal.SIGTERM)
             assert proxy.wait() == 1
-            assert all(is_lost(client) for clients in held.values() for client in clients)
+            assert all(is_reset(client) for clients in held.values() for client in clients)
+            for clients in held.values():
+                assert proxy.record_of(clients[0])["reason"] == "drain_timeout"
+
+    def test_a_worker_that_does_not_end_at_a_second_signal_is_killed(
+        self, spyhole: Start, backend: Backend
+    ) -> None:
+        proxy = start(spyhole, backend, "--drain-timeout", "1h")
+        with ExitStack() as stack:
+            held = on_each(proxy, stack, 1)
+            stopped = next(iter(held))
+            os.kill(stopped, signal.SIGSTOP)
+            proxy.signal(signal.SIGTERM)
+            proxy.wait_for_error_log("once more ends at once")
+            proxy.signal(signal.SIGTERM)
+            assert proxy.wait() == 1
+            assert is_lost(held[stopped][0])
 
 
 def wait_until_refused(proxy: SpyholeProcess) -> None:

@@ -13,24 +13,12 @@ from hypothesis import strategies as st
 
 from spyhole.observe import formats
 from spyhole.observe.formats import MAX_LINE, human_line, json_line, printable, shown_name
-from spyhole.observe.record import ConnectionRecord
+from spyhole.observe.record import ConnectionRecord, Greeting
 from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.client_hello import ClientHello
 
 FINGERPRINT = "t13d1516h2_8daaf6152771_02713d6af862"
 VERSIONS = {0x0304: "1.3", 0x0303: "1.2", 0x0302: "1.1", 0x0301: "1.0", 0x0300: "ssl3"}
-
-
-@pytest.fixture(autouse=True)
-def _no_ja4(monkeypatch: pytest.MonkeyPatch) -> None:
-    """JA4 has its own tests; here a hello need not be one."""
-    monkeypatch.setattr(formats, "ja4", lambda hello: FINGERPRINT)
-
-
-def hello(
-    name: bytes | None, alpn: tuple[bytes, ...] = (), versions: tuple[int, ...] = (0x0304,)
-) -> ClientHello:
-    return ClientHello(name, alpn, versions, b"")
 
 
 texts = st.text(max_size=40) | st.text(st.characters(), min_size=250, max_size=300)
@@ -46,7 +34,7 @@ def records(draw: st.DrawFn) -> ConnectionRecord:
     if draw(st.booleans()):
         alpn = draw(st.lists(names, max_size=12).map(tuple))
         versions = draw(st.lists(st.sampled_from([*VERSIONS, 0x7F17, 0]), max_size=12).map(tuple))
-        record.hello = hello(None, alpn, versions)
+        record.greeting = Greeting(alpn, versions, FINGERPRINT)
     record.server_name = draw(st.none() | names)
     record.route, record.upstream, record.detail, record.cipher = (
         draw(st.none() | texts) for _ in range(4)
@@ -73,18 +61,18 @@ def expected(record: ConnectionRecord, limit: int) -> dict[str, Any]:
     def ms(began: float | None, ended: float | None) -> float | None:
         return None if began is None or ended is None else round((ended - began) * 1000, 3)
 
-    name, hello = record.server_name, record.hello
+    name, greeting = record.server_name, record.greeting
     stamp = int(record.started * 1000)
     return {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(stamp // 1000)) + f".{stamp % 1000:03d}Z",
         "client": cut(record.client),
         "listener": cut(record.listener),
         "server_name": None if name is None else cut(name.decode("latin-1")),
-        "alpn": None if hello is None else some([cut(p.decode("latin-1")) for p in hello.alpn]),
+        "alpn": None if greeting is None else some([cut(p.decode("latin-1")) for p in greeting.alpn]),
         "tls_versions": None
-        if hello is None
-        else some([VERSIONS.get(v, f"0x{v:04x}") for v in hello.versions]),
-        "ja4": None if hello is None else FINGERPRINT,
+        if greeting is None
+        else some([VERSIONS.get(v, f"0x{v:04x}") for v in greeting.versions]),
+        "ja4": None if greeting is None else greeting.ja4,
         "route": cut(record.route),
         "mode": record.mode,
         "upstream": cut(record.upstream),
@@ -130,7 +118,8 @@ class TestJson:
     def test_the_largest_record_keeps_what_names_it(self) -> None:
         long, wide = b"\xff" * 65_535, "\U0001f600" * 10_000
         record = ConnectionRecord(1, 0.0, wide, wide, 0.0)
-        record.hello, record.server_name = hello(long, (long,) * 100, (0x0304,) * 100), long
+        record.greeting = Greeting((long,) * 100, (0x0304,) * 100, FINGERPRINT)
+        record.server_name = long
         record.route = record.upstream = record.detail = record.cipher = record.mode = (
             record.tls_version
         ) = wide
@@ -142,7 +131,7 @@ class TestJson:
 
     def test_an_ordinary_line(self) -> None:
         record = ConnectionRecord(7, 1_700_000_000.1239, "192.0.2.1:5555", "web", 100.0)
-        record.hello = hello(b"git.example.com", (b"h2", b"http/1.1"), (0x0304, 0x0303))
+        record.greeting = Greeting((b"h2", b"http/1.1"), (0x0304, 0x0303), FINGERPRINT)
         record.server_name, record.route, record.mode = b"git.example.com", "routes[1]", "passthrough"
         record.upstream, record.bytes_in, record.bytes_out = "10.0.0.5:443", 517, 3000
         record.t_hello, record.t_connect_start, record.t_connect, record.t_end = (
@@ -235,9 +224,8 @@ class TestHuman:
         assert formats._size(count) == shown
 
 
-def test_real_hellos_have_their_ja4(vectors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.undo()
+def test_real_hellos_have_their_ja4(vectors: Path) -> None:
     row = json.loads((vectors / "browsers.json").read_text())[0]
     record = ConnectionRecord(1, 0.0, "192.0.2.1:5", "a")
-    record.hello = ClientHello.parse(bytes.fromhex(row["hex"])[5:])
+    record.greeting = Greeting.of(ClientHello.parse(bytes.fromhex(row["hex"])[5:]))
     assert json.loads(json_line(record))["ja4"] == row["ja4"]

@@ -63,6 +63,11 @@ class Fiber:
             _current = outer
 
 
+def current_fiber() -> Fiber | None:
+    """The fiber whose coroutine is running; None within a Task and outside of both."""
+    return _current
+
+
 _current: Fiber | None = None
 
 

@@ -54,6 +54,8 @@ class AccessLog:
         self.dropped = 0
         """Lines lost since the start."""
         self._sink = None if target == "off" else Sink(1 if target == "-" else target, key="access_log")
+        self.enabled = target != "off"
+        """Whether a record is worth making complete."""
         self._format = _FORMATS[form]
         self._clock = clock
         self._pending: deque[bytes] = deque()

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Final
 
 from spyhole.outcome import Reason
 from spyhole.wire.alerts import Alert
-from spyhole.wire.ja4 import ja4
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,13 +56,13 @@ def human_line(record: ConnectionRecord) -> bytes:
 def _json(record: ConnectionRecord, limit: int) -> str:
     # One f-string of pieces that are JSON already: a third of what json.dumps of a dict costs.
     seconds, ms = divmod(int(record.started * 1000), 1000)
-    hello = record.hello
-    if hello is None:
+    greeting = record.greeting
+    if greeting is None:
         alpn = versions = fingerprint = "null"
     else:
-        alpn = _alpn(hello.alpn, limit) if hello.alpn else "[]"
-        versions = _versions(hello.versions)
-        fingerprint = quoted(ja4(hello))
+        alpn = _alpn(greeting.alpn, limit) if greeting.alpn else "[]"
+        versions = _versions(greeting.versions)
+        fingerprint = quoted(greeting.ja4)
     # bytes as Latin-1: one character for each byte, so the name can be had back exactly
     name = None if record.server_name is None else _cut_name(record.server_name, limit)
     alert = record.alert

@@ -6,9 +6,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from spyhole.outcome import EndedBy, Reason
+from spyhole.wire.ja4 import ja4
 
 if TYPE_CHECKING:
     from spyhole.wire.client_hello import ClientHello
+
+
+@dataclass(slots=True)
+class Greeting:
+    """What the log says of a hello. The hello itself, up to 64 KiB, is not kept for a connection's life."""
+
+    alpn: tuple[bytes, ...]
+    versions: tuple[int, ...]
+    ja4: str
+
+    @classmethod
+    def of(cls, hello: ClientHello) -> Greeting:
+        """Costs some 5 µs: only for a log that is written."""
+        return cls(hello.alpn, hello.versions, ja4(hello))
 
 
 @dataclass(slots=True, eq=False)
@@ -27,7 +42,7 @@ class ConnectionRecord:
     listener: str
 
     t_accept: float | None = None
-    hello: ClientHello | None = None
+    greeting: Greeting | None = None
     server_name: bytes | None = None
     """As sent; it may be no host name at all. Known for some hellos that were refused, too."""
     route: str | None = None
