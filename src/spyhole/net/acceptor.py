@@ -139,6 +139,8 @@ class Acceptor:
         if not self.closed:
             self.closed = True
             self._limit._acceptors.remove(self)
+            # Closing does not end it for epoll while another process holds the socket too, as ours do.
+            self._loop.hot.unwatch(self._sock.fileno())
             self._loop.hot.retire(self._sock)
 
     def _on_event(self, _: int) -> None:
