@@ -97,7 +97,7 @@ class Worker:
         self._say = RateLimited(_logger)
         self._settling = False
         self._live: dict[Fiber, _Lifetime | None] = {}
-        self._limit = ConnectionLimit(connection_limit(snapshot.config.max_connections), self._full)
+        self._limit = ConnectionLimit(self._most_connections(), self._full)
         self._drain = asyncio.Event()
         self._over = asyncio.Event()
         self._end_now = False
@@ -122,6 +122,18 @@ class Worker:
         loop.remove_reader(self._control.fileno())
         self._say.settle(everything=True)
         self._access_log.close()
+
+    def _most_connections(self) -> int:
+        asked, room = self._snapshot.config.max_connections, descriptors_have_room_for()
+        if asked is None:
+            return room
+        if asked > room:
+            _logger.warning(
+                "max_connections = %d, but the limit on open files (ulimit -Hn) has room for %d",
+                asked,
+                room,
+            )
+        return min(asked, room)
 
     def _accepted(self, loop: HotLoop, listener: str, client: Stream) -> None:
         snapshot = self._snapshot
@@ -241,12 +253,11 @@ class _Lifetime(NamedTuple):
         self.fiber.abort(Cut(Reason.MAX_LIFETIME))
 
 
-def connection_limit(most: int | None) -> int:
-    """How many connections the limit on open files has room for, at most `most`, at least one."""
+def descriptors_have_room_for() -> int:
+    """How many connections the limit on open files has room for, at least one."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     pipes = min(2 * MOST_IDLE, descriptors // 8)
-    room = max(1, (descriptors - _open_descriptors() - _SPARE - pipes) // _PER_CONNECTION)
-    return room if most is None else min(room, most)
+    return max(1, (descriptors - _open_descriptors() - _SPARE - pipes) // _PER_CONNECTION)
 
 
 def _open_descriptors() -> int:

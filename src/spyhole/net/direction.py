@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from spyhole.net.relay import Relay
     from spyhole.net.stream import Stream
 
-# What one direction may move before the other connections have their turn: some 200 µs of splice.
-TURN = 1_048_576
-
 _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
 
 
@@ -48,6 +45,9 @@ class Direction:
     )
 
     other: Direction
+
+    turn = 1_048_576
+    """Bytes that one direction may move before the other connections have theirs: some 200 µs of splice."""
 
     def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
         self.relay = relay
@@ -89,7 +89,7 @@ class Direction:
 
     def run(self) -> None:
         """Move until the source has no more, the sink takes no more, or this turn is spent."""
-        left = TURN
+        left = self.turn
         while left > 0:
             count = self.move()
             if not count or self.blocked or self.relay.over:
