@@ -75,17 +75,20 @@ def dial(
 
 
 async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, keepalive: float | None) -> Stream:
+    ends = loop.time() + timeout
     try:
         targets = await loop.resolver.resolve(address.host, address.port, timeout)
     except OSError as error:  # gaierror and TimeoutError alike
         raise DialError(Reason.UPSTREAM_UNRESOLVED, f"{address.host}: {error.strerror or error}") from None
-    ends = loop.time() + timeout
     failure: DialError | None = None
-    for target in targets:
+    for number, target in enumerate(targets):
         left = ends - loop.time()
         if left > 0:
+            # One that does not answer leaves the others their share. Rounded, since deadlines are kept by
+            # duration.
+            share = max(0.1, round(left / (len(targets) - number), 1))
             try:
-                return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", left, keepalive)
+                return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", share, keepalive)
             except DialError as error:
                 failure = error
     raise failure or DialError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection within {timeout:g} s")
