@@ -71,7 +71,7 @@ def unlink(address: UnixAddress) -> None:
 def _families(address: TcpAddress) -> list[tuple[int, str]]:
     if address.host == ANY_HOST:
         families: list[tuple[int, str]] = [(socket.AF_INET, "0.0.0.0")]
-        return [*families, (socket.AF_INET6, "::")] if socket.has_ipv6 else families
+        return [*families, (socket.AF_INET6, "::")] if _has_ipv6() else families
     if address.family is not None:
         return [(socket.AF_INET if address.family == 4 else socket.AF_INET6, address.host)]
     try:
@@ -83,9 +83,18 @@ def _families(address: TcpAddress) -> list[tuple[int, str]]:
     return list(dict.fromkeys((family, str(sockaddr[0])) for family, _, _, _, sockaddr in found))
 
 
+def _has_ipv6() -> bool:
+    # `socket.has_ipv6` knows Python, not the kernel, which may have been started with ipv6.disable=1.
+    try:
+        socket.socket(socket.AF_INET6, socket.SOCK_STREAM).close()
+    except OSError as error:
+        return error.errno != errno.EAFNOSUPPORT
+    return True
+
+
 def _refuse_if_taken(family: int, host: str, port: int, address: Address) -> None:
     # With SO_REUSEPORT a second proxy of the same user would get half of the connections and no error.
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
+    with _socket(family, address) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             probe.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
@@ -99,7 +108,7 @@ def _refuse_if_taken(family: int, host: str, port: int, address: Address) -> Non
 def _bind_tcp(
     family: int, host: str, port: int, address: Address, defer_accept: bool, keepalive: float | None
 ) -> socket.socket:
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = _socket(family, address)
     try:
         sock.setblocking(False)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -121,16 +130,25 @@ def _bind_tcp(
 
 
 def _bind_unix(address: UnixAddress) -> socket.socket:
-    _remove_stale(address)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = _socket(socket.AF_UNIX, address)
     try:
+        _remove_stale(address)
         sock.setblocking(False)
         sock.bind(address.path)
         sock.listen(BACKLOG)
-    except OSError as error:
+    except BaseException as error:
         sock.close()
-        raise _explain(error, address) from None
+        if isinstance(error, OSError):
+            raise _explain(error, address) from None
+        raise
     return sock
+
+
+def _socket(family: int, address: Address) -> socket.socket:
+    try:
+        return socket.socket(family, socket.SOCK_STREAM)
+    except OSError as error:
+        raise _explain(error, address) from None
 
 
 def _remove_stale(address: UnixAddress) -> None:
