@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 from spyhole.errors import PeerError
@@ -60,7 +61,8 @@ async def serve(
         finally:
             client.close()
 
-    def ended(task: asyncio.Task[None]) -> None:
+    def ended(client: Stream, task: asyncio.Task[None]) -> None:
+        client.reset()  # still open only if the task was cancelled before it began
         handlers.discard(task)
         limit.leave()
         if not task.cancelled() and (error := task.exception()):
@@ -69,7 +71,7 @@ async def serve(
     def accepted(client: Stream) -> None:
         task = loop.create_task(run(client))
         handlers.add(task)
-        task.add_done_callback(ended)
+        task.add_done_callback(partial(ended, client))
 
     def full(most: int) -> None:
         log.warning("%d connections are open, the most allowed: waiting for one to end", most)
