@@ -279,7 +279,7 @@ def test_the_next_address_of_a_name_is_tried(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_an_address_that_does_not_answer_leaves_time_for_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     async def story() -> None:
-        (await dial("a.test:443", 0.4)).close()
+        (await dial("a.test:443", 2)).close()
 
     with silent() as first, listening() as second:
         names(monkeypatch, first, second)

@@ -14,6 +14,7 @@ from spyhole.net.farewell import farewell, refuse
 from spyhole.net.loop import running_loop
 from spyhole.net.stream import Stream
 from spyhole.wire.alerts import Alert
+from support.backends import BOUND
 from support.ends import End, pair, stream_on
 from support.play import play, until
 
@@ -36,7 +37,11 @@ async def all_that_it_reads(client: End) -> None:
 
 
 @pytest.mark.parametrize("watched", [False, True])
-def test_an_alert_is_readable_although_unread_bytes_remain(watched: bool) -> None:
+def test_an_alert_is_readable_although_unread_bytes_remain(
+    watched: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "MOMENT", BOUND)
+
     async def story() -> None:
         with a_client() as (stream, client):
             if watched:
