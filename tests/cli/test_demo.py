@@ -15,7 +15,7 @@ import pytest
 from spyhole.cli.demo_table import Column, broken_promises
 from spyhole.cli.demo_visit import Seen
 from spyhole.wire.alerts import Alert
-from support.program import Program
+from support.program import Program, descendants
 from support.tools import needs, tool
 
 SPYHOLE = (sys.executable, "-Wd", "-m", "spyhole")
@@ -31,11 +31,6 @@ def temporary(tmp_path: Path) -> Path:
 def demo(temporary: Path, *flags: str, **environment: str) -> Program:
     surroundings = {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1", "COLUMNS": "120", **environment}
     return Program(*SPYHOLE, "demo", *flags, environment=surroundings)
-
-
-def descendants(pid: int) -> list[int]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [each for child in map(int, children) for each in (child, *descendants(child))]
 
 
 def runs(pid: int) -> bool:
@@ -111,6 +106,10 @@ def test_the_printed_commands_work_as_pasted(temporary: Path) -> None:
         )
         program.wait_for(r"^  www.spyhole.test: terminate to 127.0.0.1:\d+, \d+ bytes in, \d+ out, closed")
         program.wait_for(r"^  nobody.spyhole.test: no_route, alert unrecognized_name")
+        pids = descendants(program.pid)
+        program.signal(signal.SIGINT)
+        assert program.wait() == 0
+        assert_quiet_and_gone(program, temporary, pids)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])

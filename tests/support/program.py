@@ -72,8 +72,21 @@ class Program:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> None:
+        started = descendants(self.pid) if self._process.poll() is None else []
         self._process.kill()
         self._process.wait()
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
+        for pid in started:  # those in a session of their own
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         self._lines.join()
+
+
+def descendants(pid: int) -> list[int]:
+    """The processes that `pid` started, and those that they started."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+    return [each for child in map(int, children) for each in (child, *descendants(child))]
