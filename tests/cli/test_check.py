@@ -50,6 +50,26 @@ def test_errors_fail() -> None:
     assert result.exit_code == 1
 
 
+def test_certificates_are_read_in_spite_of_errors_elsewhere(authority: Authority) -> None:
+    leaf, other = authority.issue("git.test"), authority.issue("other.test")
+    pairs = [("cert = 1\n", leaf.key), ("", leaf.key), (f'cert = "{leaf.cert}"\n', other.key)]
+    tables = "".join(f'[[certificates]]\n{cert}key = "{key}"\n' for cert, key in pairs)
+    missing = '[[certificates]]\ncert = "nowhere.pem"\nkey = "nowhere.key"\n'
+    result = check(text=SOUND.replace("sni", "sin") + tables + missing)
+    errors = [line for line in result.output.splitlines() if ": error: " in line]
+    assert [error.removeprefix("spyhole.toml:").partition(": error: ")[0] for error in errors] == [
+        "4:1",
+        "7:8",
+        "9:1",
+        "13:7",
+        "15:8",
+    ], errors
+    assert "does not belong to the certificate" in errors[3]
+    assert "no such file: 'nowhere.pem'" in errors[4]
+    assert result.output.endswith("spyhole.toml: 5 errors\n")
+    assert result.exit_code == 1
+
+
 def test_certificates_are_checked_with_their_place(authority: Authority) -> None:
     leaf, other = authority.issue("git.test", expired=True), authority.issue("other.test")
     leaf.key.chmod(0o600)

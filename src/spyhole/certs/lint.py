@@ -7,7 +7,7 @@ Names are looked up, not searched for: thousands of certificates for thousands o
 from __future__ import annotations
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Final
 
 from spyhole.certs.choose import CertificateTable
@@ -18,6 +18,7 @@ from spyhole.routing.route import Mode
 
 if TYPE_CHECKING:
     from spyhole.certs.certificate import Certificate
+    from spyhole.certs.store import CertificateFiles
     from spyhole.config.model import Config
     from spyhole.config.positions import Path as Place
     from spyhole.config.problems import Finding
@@ -29,8 +30,7 @@ SOON: Final = datetime.timedelta(days=30)
 def lint(config: Config, now: datetime.datetime | None = None) -> list[Finding]:
     """Errors (what `run` would refuse) and warnings, in no particular order."""
     now = now or datetime.datetime.now(datetime.UTC)
-    certificates, findings = read_certificates(config.certificates)
-    findings += refused(certificates)
+    certificates, findings = _read(config.certificates)
     for index, certificate in enumerate(certificates):
         if certificate is not None:
             findings += _by_itself(certificate, ("certificates", index, "cert"), now)
@@ -39,6 +39,16 @@ def lint(config: Config, now: datetime.datetime | None = None) -> list[Finding]:
         findings += _not_covered(config, usable)
         findings += _never_used(config, usable)
     return findings
+
+
+def errors_in(files: Iterable[CertificateFiles | None]) -> list[Finding]:
+    """What `run` would refuse, when only these of a configuration's certificates are known."""
+    return _read(files)[1]
+
+
+def _read(files: Iterable[CertificateFiles | None]) -> tuple[list[Certificate | None], list[Finding]]:
+    certificates, findings = read_certificates(files)
+    return certificates, findings + refused(certificates)
 
 
 def _by_itself(certificate: Certificate, path: Place, now: datetime.datetime) -> Iterator[Finding]:

@@ -90,12 +90,15 @@ class CertificateStore:
 
 
 def read_certificates(
-    files: Iterable[CertificateFiles],
+    files: Iterable[CertificateFiles | None],
 ) -> tuple[list[Certificate | None], list[Finding]]:
-    """Read each, None where it can't be used, and what is wrong with those."""
+    """Read each, None where it can't be used (or is None already), and what is wrong with those."""
     certificates: list[Certificate | None] = []
     findings: list[Finding] = []
     for index, pair in enumerate(files):
+        if pair is None:
+            certificates.append(None)
+            continue
         try:
             certificates.append(read_certificate(pair.cert, pair.key, default=pair.default))
         except CertificateError as error:

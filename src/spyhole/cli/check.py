@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from spyhole.certs.lint import errors_in
 from spyhole.certs.lint import lint as lint_certificates
 from spyhole.config.lint import lint
-from spyhole.config.loader import DEFAULT_FILE, load_with_source
+from spyhole.config.loader import DEFAULT_FILE, build, read
 from spyhole.config.problems import ConfigErrors, Severity, render
+from spyhole.config.validate import sound_certificates
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,11 +68,18 @@ def check(context: click.Context, file: str | None, format_: str) -> None:
 def examine(file: str) -> tuple[Config | None, list[Problem]]:
     """The configuration, unless it has errors of its own, and its problems: errors, then warnings."""
     try:
-        config, source = load_with_source(file)
+        document, source = read(file)
     except ConfigErrors as errors:
         return None, list(errors.problems)
-    found = [source.problem(finding) for finding in (*lint_certificates(config), *lint(config))]
-    return config, sorted(found, key=_by_severity_and_place)
+    directory = Path(file).parent
+    try:
+        config = build(document, source, directory)
+    except ConfigErrors as errors:
+        # The files are looked at all the same: not one round of errors, and then another.
+        found = errors_in(sound_certificates(document, directory))
+        return None, sorted((*errors.problems, *map(source.problem, found)), key=_by_severity_and_place)
+    found = [*lint_certificates(config), *lint(config)]
+    return config, sorted(map(source.problem, found), key=_by_severity_and_place)
 
 
 def _by_severity_and_place(problem: Problem) -> tuple[bool, int, int]:

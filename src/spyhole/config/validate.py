@@ -80,6 +80,18 @@ def findings_in(
     return findings
 
 
+def sound_certificates(document: Mapping[str, Any], directory: FilePath) -> list[Certificate | None]:
+    """The certificates of a document that may be invalid, None for those that are themselves."""
+    items = document.get("certificates")
+    certificates: list[Certificate | None] = []
+    for item in items if isinstance(items, list) else ():
+        try:
+            certificates.append(Certificate.model_validate(item, context={DIRECTORY: directory}))
+        except ValidationError:
+            certificates.append(None)
+    return certificates
+
+
 class _Translator:
     """From pydantic's errors to findings."""
 
