@@ -71,10 +71,11 @@ def work(
     gc.freeze()
     # A connection leaves no cycles behind, so there is little to find: look less often.
     gc.set_threshold(50_000, 20, 20)
-    with asyncio.Runner(loop_factory=HotLoop) as runner:
-        worker = Worker(sockets, snapshot, access_log, error_log, control)
-        sys.unraisablehook = worker.on_unraisable
-        runner.run(worker.run())
+    # The runner is not closed: that would wait for every name that is still being looked up.
+    runner = asyncio.Runner(loop_factory=HotLoop)
+    worker = Worker(sockets, snapshot, access_log, error_log, control)
+    sys.unraisablehook = worker.on_unraisable
+    runner.run(worker.run())
 
 
 class Worker:

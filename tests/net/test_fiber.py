@@ -343,3 +343,17 @@ def test_two_fibers_at_one_place_is_a_defect() -> None:
     assert isinstance(defect, AssertionError)
     waiter.wake()
     assert first == [None]
+
+
+def test_a_fiber_that_waits_for_something_of_asyncio_is_told() -> None:
+    async def story() -> None:
+        async def foreign() -> None:
+            await asyncio.get_running_loop().create_future()
+
+        defects: list[Exception | None] = []
+        Fiber(foreign(), lambda fiber, defect: defects.append(defect)).start()
+        (defect,) = defects
+        assert isinstance(defect, RuntimeError)
+        assert "needs a Task" in str(defect)
+
+    play(story())

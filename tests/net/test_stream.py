@@ -443,3 +443,17 @@ def test_its_repr_says_who_it_is() -> None:
             assert repr(stream) == f"<Stream {stream.fd} peer>"
 
     play(story())
+
+
+def test_a_task_that_waits_is_told_when_the_stream_is_closed() -> None:
+    async def story() -> None:
+        ours, theirs = pair(socket.AF_INET)
+        stream = stream_on(running_loop(), ours, "peer")
+        waiting = asyncio.ensure_future(stream.receive())
+        await asyncio.sleep(0)
+        stream.close()
+        with pytest.raises(OSError, match="closed meanwhile"):
+            await waiting
+        theirs.close()
+
+    play(story())

@@ -48,10 +48,9 @@ class Fiber:
         outer, _current = _current, self
         self._running = True
         try:
-            if error is None:
-                self._coroutine.send(None)
-            else:
-                self._coroutine.throw(error)
+            foreign = self._coroutine.send(None) if error is None else self._coroutine.throw(error)
+            if foreign is not None:  # a Future: nobody would ever wake us
+                self._coroutine.throw(RuntimeError("a fiber waits for streams only: this needs a Task"))
         except StopIteration:
             self.done = True
             self._on_done(self, None)

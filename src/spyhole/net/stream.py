@@ -6,6 +6,7 @@ It is what `serve` hands out, `dial` returns and `relay` consumes. Its socket is
 
 from __future__ import annotations
 
+import errno
 import struct
 from contextlib import suppress
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SO_LINGER, SOL_SOCKET
@@ -110,6 +111,7 @@ class Stream(Waiter):
         if not self.closed:
             self.closed = True
             self.loop.hot.retire(self.sock)
+            self.wake()
 
     def reset(self) -> None:
         """Close the socket with a reset, so that the peer knows that it was cut off. Idempotent."""
@@ -140,13 +142,15 @@ class Stream(Waiter):
         """Wait until one of the `wanted` events has happened, or the connection broke.
 
         The events are edges: clear from `events` those that you have exhausted, then wait. Raises
-        TimeoutError when a deadline of `within` has passed.
+        TimeoutError when a deadline of `within` has passed, OSError when the stream was closed meanwhile.
         """
         self.watch()
         while not self.events & (wanted | BROKEN):
             if self._expired:
                 raise TimeoutError("the peer took too long")
             await self.wait()
+            if self.closed:
+                raise OSError(errno.EBADF, "the stream was closed meanwhile")
 
     def watch(self) -> None:
         """Have the loop watch the socket, if it does not yet: `events` then collects what happens."""
