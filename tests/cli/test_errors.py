@@ -35,7 +35,7 @@ from spyhole.cli import main
         ("check --format xml", "error: invalid value for '--format': 'xml' is not one of 'text', 'json'\n"),
         ("explain", "error: what does the client send? "),
         ("explain --sni a.test", "error: there is no spyhole.toml here"),
-        ("hello", "error: give either a FILE or --listen ADDR\n"),
+        ("hello", "error: give either a FILE (- is stdin) or --listen ADDR\n"),
         ("hello --listen 127.0.0.1", "error: --listen: address '127.0.0.1': expected 'host:port'"),
         ("hello none.bin", "error: FILE 'none.bin': no such file"),
     ],

@@ -123,7 +123,7 @@ def test_reopen_goes_on_in_a_new_file(log: ErrorLog, file: Path) -> None:
 
 def test_what_cannot_be_opened_is_the_operators_error() -> None:
     with pytest.raises(
-        OperatorError, match=r"^error_log = '/nonexistent/log' can't be opened: No such file"
+        OperatorError, match=r"^error_log = '/nonexistent/log' can't be opened: no such file"
     ):
         ErrorLog("/nonexistent/log")
 

@@ -38,8 +38,8 @@ class CannotListenError(click.ClickException):
     "--timeout",
     metavar="SECONDS",
     type=click.FloatRange(min=0, min_open=True),
-    default=300.0,
-    show_default="300",
+    default=300,
+    show_default=True,
     help="How long to wait for a connection.",
 )
 @click.option(
@@ -64,7 +64,7 @@ def hello(file: str | None, listen: str | None, timeout: float, format_: str) ->
       spyhole hello --listen 127.0.0.1:8443      # and then: curl https://127.0.0.1:8443/
     """
     if (file is None) == (listen is None):
-        raise click.UsageError("give either a FILE or --listen ADDR")
+        raise click.UsageError("give either a FILE (- is stdin) or --listen ADDR")
     try:
         data = read_hello_file(file, "FILE") if file is not None else _receive(str(listen), timeout)
     except KeyboardInterrupt:

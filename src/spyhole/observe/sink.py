@@ -122,4 +122,4 @@ def _explain(error: OSError) -> str:
         return "it is a FIFO that nobody reads, or a socket"
     if error.errno == errno.EBADF:
         return "it is closed"
-    return error.strerror or str(error)
+    return (error.strerror or str(error)).lower()
