@@ -305,6 +305,8 @@ class TestTlsEnds:
 
     def test_the_client_resets(self, secure: TlsConnection) -> None:
         client, upstream, ending = secure
+        upstream.sendall(b"220 ")  # before that the proxy may still be dialling
+        assert client.receive() == b"220 "
         reset(client.sock)
         with pytest.raises(ConnectionResetError):
             upstream.recv(1)

@@ -62,7 +62,7 @@ def dial(
     `timeout`, in seconds, covers the resolution of a host name and every address it resolves to, tried in
     the resolver's order. `keepalive` is the seconds of silence before TCP probes begin, None for never.
     `loop`: the running one. To be awaited; raises `DialError` then, and ValueError at once for an address
-    that is none. The caller ends the stream; cancelling closes it.
+    that is none. The caller ends the stream; cancelling resets it.
     """
     if isinstance(address, str):
         address = parse_address(address)
@@ -130,7 +130,8 @@ async def _connect(
         if code:
             raise _failure(code, name)
     except BaseException as error:
-        stream.close()
+        # not close(): the server may have accepted already, and would take a FIN for a clean end
+        stream.reset()
         if isinstance(error, TimeoutError):
             raise DialError(
                 Reason.UPSTREAM_TIMEOUT, f"{name}: no connection within {timeout:g} s"
