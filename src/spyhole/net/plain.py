@@ -40,8 +40,9 @@ class PlainDirection(Direction):
         self._in_pipe = 0
 
     def move(self) -> int:
-        if self.bulk:
-            return self._splice()
+        return self._splice() if self.bulk else self._copy()
+
+    def _copy(self) -> int:
         try:
             count = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
         except BlockingIOError:
@@ -69,7 +70,12 @@ class PlainDirection(Direction):
     def flush(self) -> bool:
         if not super().flush():
             return False
-        return not self._in_pipe or self._drain_pipe()
+        if self._in_pipe:
+            if not self._drain_pipe():
+                return False
+            if not self.bulk:
+                self.release()
+        return True
 
     def release(self) -> None:
         if self._pipe is not None:
@@ -82,20 +88,20 @@ class PlainDirection(Direction):
             pipe = self._pipe = take()
             if pipe is None:  # out of descriptors or pipe memory: copying needs neither
                 self.bulk = False
-                return self.move()
+                return self._copy()
         try:
             count = os.splice(self.source.fd, pipe.write_end, _SPLICE, flags=_FLAGS)
         except BlockingIOError:
-            self.release()
-            return 0
+            count = 0
         except OSError as error:
             self.release()
             self.source_failed(error)
             return 0
         if not count:
+            # Nothing there, or the end, or urgent data: splice stops short of that for ever, and with a FIN
+            # behind it calls it the end. recv knows which, and gets past it.
             self.release()
-            self.source_ended()
-            return 0
+            return self._copy()
         self.bulk = count >= RECEIVE_SIZE
         self._in_pipe = count
         if not self._drain_pipe():
