@@ -74,10 +74,12 @@ async def session(
         client.reset()
     finally:
         record.t_end = monotonic()
-        if log is not None:
-            log(record)
-        if not client.closed:
-            await _take_leave(client, alert, record)
+        try:
+            if log is not None:
+                log(record)
+        finally:  # a defect of the log's costs no descriptor
+            if not client.closed:
+                await _take_leave(client, alert, record)
 
 
 class Refused(PeerError):
@@ -199,16 +201,17 @@ async def _dial(
     config = snapshot.config
     record.t_connect_start = monotonic()
     _give_up_with(client)
-    failure: DialError | None = None
+    # Not the errors themselves: their tracebacks lead here, and a cycle would keep the client's TLS engine.
+    reason, detail = Reason.INTERNAL_ERROR, "no server to dial"
     for address in snapshot.upstreams[route.upstream].candidates():
         try:
             upstream = await dial(
                 address, config.connect_timeout, keepalive=config.keepalive, loop=client.loop
             )
         except DialError as error:
-            failure = error
+            reason, detail = error.reason, error.detail
             record.upstream = str(address)
-            if error.reason is Reason.NO_DESCRIPTORS:
+            if reason is Reason.NO_DESCRIPTORS:
                 break
         except _ClientGone:
             record.upstream = str(address)
@@ -217,12 +220,11 @@ async def _dial(
             record.upstream = upstream.peer
             record.t_connect = monotonic()
             return upstream
-    assert failure is not None
     # Under TLS of our own an alert can't be sent by Python's ssl: that client gets a reset.
     if not tells_alerts:
         client.reset()
     alert = Alert.INTERNAL_ERROR if tells_alerts else None
-    raise Refused(failure.reason, failure.detail, alert=alert)
+    raise Refused(reason, detail, alert=alert)
 
 
 class _ClientGone(Exception):

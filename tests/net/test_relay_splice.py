@@ -10,7 +10,7 @@ import pytest
 
 from spyhole.net import plain
 from spyhole.net.loop import run, running_loop
-from spyhole.net.pipes import Pipe
+from spyhole.net.pipes import Pipe, give_back, take
 from spyhole.net.relay import Ending, relay
 from spyhole.outcome import EndedBy, Reason
 from support.ends import End, pair, stream_on
@@ -59,7 +59,6 @@ def test_a_pipe_is_given_back_when_a_slow_sink_has_taken_the_last_of_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     lent: set[Pipe] = set()
-    take, give_back = plain.take, plain.give_back
 
     def lend() -> Pipe | None:
         pipe = take()

@@ -80,7 +80,8 @@ async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, keepali
         targets = await loop.resolver.resolve(address.host, address.port, timeout)
     except OSError as error:  # gaierror and TimeoutError alike
         raise DialError(Reason.UPSTREAM_UNRESOLVED, f"{address.host}: {error.strerror or error}") from None
-    failure: DialError | None = None
+    # Not the errors themselves: their tracebacks lead here, and back to themselves.
+    reason, detail = Reason.UPSTREAM_TIMEOUT, f"{address}: no connection within {timeout:g} s"
     for number, target in enumerate(targets):
         left = ends - loop.time()
         if left > 0:
@@ -90,8 +91,8 @@ async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, keepali
             try:
                 return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", share, keepalive)
             except DialError as error:
-                failure = error
-    raise failure or DialError(Reason.UPSTREAM_TIMEOUT, f"{address}: no connection within {timeout:g} s")
+                reason, detail = error.reason, error.detail
+    raise DialError(reason, detail)
 
 
 @lru_cache(1024)
