@@ -39,7 +39,7 @@ Top-level keys stand above the first `[table]`, as TOML wants it. Each of them i
 | address | `"10.0.0.5:443"`, `"[::1]:443"`, `"name:443"`, `"unix:/path"` |
 | name pattern | `"example.com"`; `"*.example.com"`, one label more; `"**.example.com"`, any depth; `"*"` |
 | network | `"10.0.0.0/8"`, `"2001:db8::/32"`, or one address |
-| path | relative to the configuration file; on the command line, to the working directory |
+| path | relative to the configuration file, in `unix:` too; on the command line, to the working directory |
 """
 
 

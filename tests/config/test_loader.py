@@ -111,6 +111,31 @@ default = true
     assert config.certificates[0].key == Path("/k.pem")
 
 
+def test_unix_sockets_have_their_place_from_the_file_as_well(file: Path) -> None:
+    file.write_text(
+        """\
+[[listeners]]
+bind = ["unix:front.sock", "unix:/run/x.sock"]
+[[routes]]
+sni = "a.test"
+upstream = "unix:run/a.sock"
+listener = "unix:front.sock"
+[[routes]]
+upstream = "web"
+[upstreams.web]
+servers = "unix:./@web.sock"
+"""
+    )
+    config = load(file)
+    above = file.parent
+    assert list(map(str, config.listeners[0].bind)) == [f"unix:{above}/front.sock", "unix:/run/x.sock"]
+    assert config.listeners[0].name == "unix:front.sock"
+    assert config.routes[0].upstream == f"unix:{above}/run/a.sock"
+    assert list(map(str, config.upstreams["web"].servers)) == [f"unix:{above}/./@web.sock"]
+    file.write_text(file.read_text().replace("run/a.sock", "a" * 107))
+    assert "where the kernel takes 107" in problem(file, file.read_text()).message
+
+
 def test_a_configuration_does_not_change(file: Path) -> None:
     file.write_text(SOUND)
     with pytest.raises(ValueError, match="frozen"):

@@ -3,6 +3,7 @@ once into what the code uses. See `config/values.py`."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
@@ -144,6 +145,17 @@ def name_of_first(bind: object) -> str | None:
         return None
 
 
+def _placed(address: Address, info: ValidationInfo) -> Address:
+    """A unix socket's path starts where every path of the configuration does."""
+    directory = str((info.context or {}).get(DIRECTORY, ""))
+    if isinstance(address, TcpAddress) or directory in ("", "."):
+        return address
+    # not pathlib: it would make the path "@x" of "./@x", which is no address
+    path = os.path.join(directory, address.path)  # noqa: PTH118
+    placed: Address = _parse(f"unix:{path}", parse_address, "bad-address")
+    return placed
+
+
 def _parse_server(value: object) -> Address:
     expected = "an address and a port, as in '10.0.0.5:443', '[::1]:443', 'name:443' or 'unix:/path'"
     address: Address = _parse(text_of(value, expected), parse_address, "bad-address")
@@ -155,24 +167,24 @@ def is_address(reference: str) -> bool:
     return ":" in reference or reference.startswith("/")
 
 
-def _parse_upstream(value: object) -> str:
+def _parse_upstream(value: object, info: ValidationInfo) -> str:
     expected = "the X of an [upstreams.X], or an address as in '10.0.0.5:443' or 'unix:/path'"
     text = text_of(value, expected)
-    return str(_parse_server(text)) if is_address(text) else text
+    return str(_placed(_parse_server(text), info)) if is_address(text) else text
 
 
 _ADDRESS_SCHEMA: Final = {"type": "string", "pattern": "^(unix:.+|.*:[0-9]+)$"}
 _AS_TEXT: Final = PlainSerializer(str, return_type=str)
 BindAddress = Annotated[
     TcpAddress | UnixAddress,
-    PlainValidator(_parse_bind),
+    PlainValidator(lambda value, info: _placed(_parse_bind(value), info)),
     _AS_TEXT,
     WithJsonSchema(_ADDRESS_SCHEMA),
     Kind("address", "ADDR", quoted),
 ]
 ServerAddress = Annotated[
     TcpAddress | UnixAddress,
-    PlainValidator(_parse_server),
+    PlainValidator(lambda value, info: _placed(_parse_server(value), info)),
     _AS_TEXT,
     WithJsonSchema(_ADDRESS_SCHEMA),
     Kind("address", "ADDR", quoted),
