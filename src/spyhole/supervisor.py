@@ -119,18 +119,42 @@ class Supervisor:
         place.start_at = None
         place.ready = place.drained = False
         place.began = time.monotonic()
-        place.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(place, theirs)
-        theirs.close()
+        try:
+            ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        except OSError as error:
+            self._start_later(place, error)
+            return
+        with theirs:
+            place.control = ours
+            sys.stdout.flush()
+            sys.stderr.flush()
+            try:
+                pid = os.fork()
+            except OSError as error:  # a limit on processes, or on memory: the other workers go on
+                place.control = None
+                ours.close()
+                self._start_later(place, error)
+                return
+            if pid == 0:
+                self._become_worker(place, theirs)
         place.pid = pid
         place.pidfd = os.pidfd_open(pid)
-        place.control.setblocking(False)
-        self._poll.register(place.control, select.POLLIN)
+        ours.setblocking(False)
+        self._poll.register(ours, select.POLLIN)
         self._poll.register(place.pidfd, select.POLLIN)
+
+    def _start_later(self, place: _Place, error: OSError) -> None:
+        _logger.error(
+            "worker %d can't be started: %s; trying again in %g s",
+            place.number,
+            (error.strerror or str(error)).lower(),
+            place.pause,
+        )
+        self._pause(place)
+
+    def _pause(self, place: _Place) -> None:
+        place.start_at = time.monotonic() + place.pause
+        place.pause = min(2 * place.pause, _LONGEST_PAUSE)
 
     def _become_worker(self, place: _Place, control: socket.socket) -> None:
         """Never returns."""
@@ -210,8 +234,7 @@ class Supervisor:
                 "%s %s; another takes its place, its open connections are lost", worker, _end(status)
             )
         if time.monotonic() - place.began < _YOUNG:
-            place.start_at = time.monotonic() + place.pause
-            place.pause = min(2 * place.pause, _LONGEST_PAUSE)
+            self._pause(place)
         else:
             place.pause = _FIRST_PAUSE
             self._start(place)

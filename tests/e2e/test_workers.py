@@ -440,3 +440,39 @@ def low_port() -> int:
                 continue
             return port
     pytest.skip("needs a free port below 1024")
+
+
+THIRD_FORK_FAILS = """
+import errno, os, runpy, sys
+
+fork, forks = os.fork, iter(range(3))
+
+def failing():
+    if next(forks, 0) == 2:
+        raise OSError(errno.EAGAIN, "Resource temporarily unavailable")
+    return fork()
+
+os.fork = failing
+del sys.argv[:3]  # instead of: python -m spyhole
+runpy.run_module("spyhole", run_name="__main__")
+"""
+
+
+def test_a_worker_that_cannot_be_forked_now_is_forked_later_and_the_others_go_on(
+    spyhole: Start, backend: Backend
+) -> None:
+    listen = ("--listen", "127.0.0.1:0", "--route", f"*={backend.address}", "--workers", "2")
+    proxy = spyhole(*listen, prefix=(sys.executable, "-c", THIRD_FORK_FAILS))
+    first, second = proxy.worker_pids()
+    with ExitStack() as stack:
+        clients = [stack.enter_context(opened(proxy)) for _ in range(16)]
+        kept = [
+            c for c, pid in zip(clients, holders_of(clients, [first, second]), strict=True) if pid == second
+        ]
+        os.kill(first, signal.SIGKILL)
+        proxy.wait_for_error_log("worker 1 can't be started: resource temporarily unavailable")
+        for client in kept:
+            ping(client)
+        stack.enter_context(opened(proxy))  # whoever queues at the first waits for its successor
+        stack.enter_context(opened(proxy))
+    assert proxy.stop() == 0
