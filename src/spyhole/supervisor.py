@@ -109,7 +109,7 @@ class Supervisor:
                 if place.pidfd in ready:
                     self._on_end(place)
         if self._cut:
-            _logger.warning("%d connections were still open and have been cut", self._cut)
+            _logger.warning("connections that were still open and have been cut: %d", self._cut)
         self._access_log.close()
         return 1 if self._cut or self._lost else 0
 

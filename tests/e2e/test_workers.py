@@ -230,7 +230,7 @@ class TestDrain:
             assert proxy.wait() == 1
             for clients in held.values():
                 assert all(is_reset(client) for client in clients)
-        assert f"{count} connections were still open and have been cut" in "\n".join(
+        assert f"connections that were still open and have been cut: {count}" in "\n".join(
             proxy.error_log_lines()
         )
         records = proxy.access_records(count)

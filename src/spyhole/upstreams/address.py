@@ -183,6 +183,6 @@ def _unix(text: str) -> UnixAddress:
     if size > MAX_UNIX_PATH:
         raise AddressError(
             f"address {text!r}: a path of {size} bytes, where the kernel takes {MAX_UNIX_PATH}; "
-            "use a shorter one, or one relative to the working directory"
+            "use a shorter one"
         )
     return UnixAddress(path)
