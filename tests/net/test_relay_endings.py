@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import ssl
@@ -16,7 +17,9 @@ from spyhole.net.fiber import Fiber
 from spyhole.net.handshake import serve_tls
 from spyhole.net.loop import run, running_loop
 from spyhole.net.peek import peek
+from spyhole.net.plain import PlainDirection
 from spyhole.net.relay import Cut, Ending, Relay, relay
+from spyhole.net.secure import DecryptDirection, EncryptDirection
 from spyhole.net.stream import Stream
 from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.client_hello import ClientHello
@@ -257,6 +260,39 @@ def test_a_cut_resets_both_and_says_why() -> None:
     assert [(ending.ended_by, ending.reason) for ending in endings] == [
         (EndedBy.PROXY, Reason.DRAIN_TIMEOUT)
     ]
+
+
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_nothing_is_carried_after_bytes_that_a_defect_lost(
+    monkeypatch: pytest.MonkeyPatch, who: str, tls: bool
+) -> None:
+    async def story(client: End, upstream: End) -> None:
+        sender, receiver = (client, upstream) if who == "client" else (upstream, client)
+        sender.send(b"begin")
+        await until(lambda: receiver.received)
+        reported: list[object] = []
+        running_loop().set_exception_handler(lambda _, context: reported.append(context["exception"]))
+        with monkeypatch.context() as patch:
+            patch.setattr(PlainDirection, "begin_bulk", _no_memory)
+            patch.setattr(DecryptDirection, "push", _no_memory)
+            patch.setattr(EncryptDirection, "push", _no_memory)
+            sender.send(bytes(300_000))
+            await until(lambda: reported)
+        assert isinstance(reported[0], MemoryError)
+        sender.to_send.clear()
+        with contextlib.suppress(OSError):  # it was reset already
+            sender.sock.shutdown(socket.SHUT_WR)
+        await until(lambda: receiver.got_end or receiver.got_reset)
+
+    ending, client, upstream = play(story, tls=tls, half_close_timeout=2.0)
+    receiver = upstream if who == "client" else client
+    assert receiver.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.PROXY, Reason.INTERNAL_ERROR)
+
+
+def _no_memory(*_: object) -> None:
+    raise MemoryError
 
 
 def test_nothing_is_left_to_the_collector() -> None:

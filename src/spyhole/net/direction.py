@@ -123,7 +123,10 @@ class Direction:
     def _run_again(self) -> None:
         self._queued = False
         if not self.relay.over and not self.blocked and not self.ended:
-            self.run()
+            try:
+                self.run()
+            except Exception as error:
+                self.relay.fail(error)
 
     # bytes
 
@@ -211,9 +214,12 @@ def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], N
     """The callback of a socket that `inward` reads from and `outward` writes to."""
 
     def on_event(events: int) -> None:
-        if outward.blocked and events & (WRITABLE | BROKEN):
-            outward.resume()
-        if events & ~WRITABLE:
-            inward.on_event(events)
+        try:
+            if outward.blocked and events & (WRITABLE | BROKEN):
+                outward.resume()
+            if events & ~WRITABLE:
+                inward.on_event(events)
+        except Exception as error:
+            inward.relay.fail(error)
 
     return on_event

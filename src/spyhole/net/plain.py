@@ -131,39 +131,42 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
     send = inward.sink.sock.send
 
     def on_event(events: int) -> None:
-        if outward.blocked and events & (WRITABLE | BROKEN):
-            outward.resume()
-            if inward.relay.over:
+        try:
+            if outward.blocked and events & (WRITABLE | BROKEN):
+                outward.resume()
+                if inward.relay.over:
+                    return
+            if not events & ANYTHING_TO_READ:
                 return
-        if not events & ANYTHING_TO_READ:
-            return
-        if inward.blocked or inward.ended or inward.bulk:
-            inward.on_event(events)
-            return
-        try:
-            count = recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
-        except BlockingIOError:
-            return
-        except OSError as error:
-            inward.source_failed(error)
-            return
-        if not count:
-            inward.source_ended()
-            return
-        try:
-            sent = send(RECEIVE_BUFFER[:count], SEND_FLAGS)
-        except BlockingIOError:
-            sent = 0
-        except OSError as error:
-            inward.sink_failed(error)
-            return
-        inward.moved += sent
-        if sent < count:
-            inward.keep(RECEIVE_BUFFER[sent:count])
-        elif count == RECEIVE_SIZE:
-            inward.begin_bulk()
-            inward.run()
-        elif events & UNUSUAL:
-            inward.run()
+            if inward.blocked or inward.ended or inward.bulk:
+                inward.on_event(events)
+                return
+            try:
+                count = recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
+            except BlockingIOError:
+                return
+            except OSError as error:
+                inward.source_failed(error)
+                return
+            if not count:
+                inward.source_ended()
+                return
+            try:
+                sent = send(RECEIVE_BUFFER[:count], SEND_FLAGS)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                inward.sink_failed(error)
+                return
+            inward.moved += sent
+            if sent < count:
+                inward.keep(RECEIVE_BUFFER[sent:count])
+            elif count == RECEIVE_SIZE:
+                inward.begin_bulk()
+                inward.run()
+            elif events & UNUSUAL:
+                inward.run()
+        except Exception as error:
+            inward.relay.fail(error)
 
     return on_event

@@ -175,6 +175,11 @@ class Relay(Waiter):
         """The upstream had ended and the client has it all; the client's own end was no clean one."""
         self.end(EndedBy.UPSTREAM, Reason.CLOSED, detail, clean=False)
 
+    def fail(self, error: Exception) -> None:
+        """A defect, or no memory. Bytes may be missing: nothing may follow them, least of all a FIN."""
+        self.client.loop.report(error)
+        self.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
+
     def end(
         self,
         ended_by: EndedBy,
