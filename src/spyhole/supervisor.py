@@ -36,7 +36,7 @@ _YOUNG: Final = 5.0
 _FIRST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 5.0
 
-# How long a worker that was told to end at once may take to reset its connections.
+# How long a worker whose time is up may take to reset its connections.
 _GRACE: Final = 2.0
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD)
@@ -82,6 +82,7 @@ class Supervisor:
         self._error_log = error_log
         self._on_ready: Callable[[], None] | None = on_ready
         self._draining = False
+        self._ending = False
         self._kill_at: float | None = None
         self._cut = 0
         self._lost = 0
@@ -273,6 +274,7 @@ class Supervisor:
     def _begin_drain(self, why: str) -> None:
         self._draining = True
         timeout = self._snapshot.config.drain_timeout
+        self._kill_at = time.monotonic() + timeout + _GRACE
         _logger.info("%s: accepting no more, draining for up to %g s; once more ends at once", why, timeout)
         # Ours first: as long as one of us holds a listening socket, the kernel lets clients queue there.
         for place in self._places:
@@ -294,12 +296,13 @@ class Supervisor:
                     place.control.send(message)
 
     def _end_now(self) -> None:
-        if self._kill_at is None:
+        if self._ending:
+            self._kill()
+        else:
             # so that both sides of a connection get a reset, and the log its line
+            self._ending = True
             self._tell_all(END)
             self._kill_at = time.monotonic() + _GRACE
-        else:
-            self._kill()
 
     def _kill(self) -> None:
         for place in self._places:

@@ -17,10 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from spyhole.net import pipes
 from spyhole.net.acceptor import Acceptor, ConnectionLimit
 from spyhole.net.fiber import Fiber
 from spyhole.net.loop import HotLoop, running_loop
-from spyhole.net.pipes import MOST_IDLE
 from spyhole.net.relay import Cut
 from spyhole.observe.error_log import RateLimited
 from spyhole.outcome import Reason
@@ -257,8 +257,8 @@ class _Lifetime(NamedTuple):
 def descriptors_have_room_for() -> int:
     """How many connections the limit on open files has room for, at least one."""
     descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    pipes = min(2 * MOST_IDLE, descriptors // 8)
-    return max(1, (descriptors - _open_descriptors() - _SPARE - pipes) // _PER_CONNECTION)
+    room = descriptors - _open_descriptors() - _SPARE - pipes.reserve(descriptors)
+    return max(1, room // _PER_CONNECTION)
 
 
 def _open_descriptors() -> int:

@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
+from spyhole.config.loader import load
+from spyhole.config.problems import ConfigErrors
 from spyhole.config.values import parse_duration, parse_size, quoted, show_duration, show_size
 from spyhole.config.words import BindAddress, FilePath, Network, UpstreamReference
 
@@ -142,3 +144,13 @@ def test_paths_start_from_the_directory() -> None:
     adapter: TypeAdapter[Path] = TypeAdapter(FilePath)
     assert adapter.validate_python("a.pem", context={"directory": Path("/etc/x")}) == Path("/etc/x/a.pem")
     assert adapter.validate_python("/b.pem", context={"directory": Path("/etc/x")}) == Path("/b.pem")
+
+
+def test_keepalive_is_what_the_kernel_takes(tmp_path: Path) -> None:
+    file = tmp_path / "spyhole.toml"
+    rest = '[[listeners]]\nbind = "127.0.0.1:0"\n[[routes]]\nupstream = "127.0.0.1:9"\n'
+    file.write_text(f'keepalive = "9h"\n{rest}')
+    assert load(file).keepalive == 9 * 3600
+    file.write_text(f'keepalive = "10h"\n{rest}')
+    with pytest.raises(ConfigErrors, match="36000 s is too long"):
+        load(file)

@@ -106,3 +106,17 @@ def test_without_a_descriptor_left_there_is_none() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
     pipes.give_back(kept, clean=True)
+
+
+def test_pipes_keep_to_their_share_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipes, "_most_lent", 1)
+    share = pipes.reserve(128)
+    lent = []
+    while (pipe := pipes.take()) is not None:
+        lent.append(pipe)
+    assert 2 * len(lent) == share == 16
+    for pipe in lent:
+        pipes.give_back(pipe, clean=True)
+    again = take()
+    assert again in lent
+    pipes.give_back(again, clean=True)

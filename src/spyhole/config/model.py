@@ -15,7 +15,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic_core import InitErrorDetails
 
 from spyhole.config.checks import Parts, cross_checks
-from spyhole.config.values import AutoCount, Count, Duration, OptionalDuration, Size, fault, within
+from spyhole.config.values import (
+    AutoCount,
+    Count,
+    Duration,
+    OptionalDuration,
+    Size,
+    at_most,
+    fault,
+    within,
+)
 from spyhole.config.words import (
     BindAddress,
     Boolean,
@@ -213,9 +222,10 @@ class Config(Section):
         description="How long connections may go on after SIGTERM; what is open then is cut.",
         examples=["30s"],
     )
-    keepalive: Annotated[OptionalDuration, Group.TIMEOUTS] = Field(
+    keepalive: Annotated[OptionalDuration, at_most(32_767), Group.TIMEOUTS] = Field(
         120.0,
-        description="Sends TCP keepalive probes on connections that have been silent for so long.",
+        description="Sends TCP keepalive probes on connections that have been silent for so long, 9 hours "
+        "at most.",
         examples=["2m"],
     )
 

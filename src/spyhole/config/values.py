@@ -223,6 +223,17 @@ def within(lowest: int, highest: int) -> AfterValidator:
     return AfterValidator(check)
 
 
+def at_most(longest: float) -> AfterValidator:
+    """Restricts a duration; given after it in the field's `Annotated`."""
+
+    def check(value: float | None) -> float | None:
+        if value is not None and value > longest:
+            raise fault("out-of-range", f"{value:g} s is too long", expected=f"at most {longest:g} s")
+        return value
+
+    return AfterValidator(check)
+
+
 def _parse_whole(value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         meant = value if isinstance(value, str) and value.strip().isdecimal() else None

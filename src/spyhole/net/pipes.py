@@ -24,11 +24,29 @@ class Pipe(NamedTuple):
 
 
 _idle: list[Pipe] = []
+_lent = 0
+_most_lent = 1024
+
+
+def reserve(descriptors: int) -> int:
+    """Keep pipes to their share of so many descriptors: the share, which connections may not count on.
+
+    Readers that stall each hold a pipe. Without a bound they would take the descriptors that the
+    connection limit has promised to others.
+    """
+    global _most_lent
+    share = max(min(2 * MOST_IDLE, descriptors // 8), descriptors // 16)
+    _most_lent = share // 2
+    return share
 
 
 def take() -> Pipe | None:
-    """An empty pipe, or None when the process or the system has no descriptor left for one."""
+    """An empty pipe; None when the pipes have their share, or nobody has a descriptor left for one."""
+    global _lent
+    if _lent >= _most_lent:
+        return None
     if _idle:
+        _lent += 1
         return _idle.pop()
     try:
         pipe = Pipe(*os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC))
@@ -36,19 +54,26 @@ def take() -> Pipe | None:
         return None
     with suppress(OSError):
         fcntl.fcntl(pipe.write_end, fcntl.F_SETPIPE_SZ, SIZE)
+    _lent += 1
     return pipe
 
 
 def give_back(pipe: Pipe, *, clean: bool) -> None:
     """Return a pipe. One with bytes left in it (not `clean`) is closed: they are not the next one's."""
-    if clean and len(_idle) < MOST_IDLE:
+    global _lent
+    _lent -= 1
+    if clean and len(_idle) < MOST_IDLE and len(_idle) + _lent < _most_lent:
         _idle.append(pipe)
     else:
-        os.close(pipe.read_end)
-        os.close(pipe.write_end)
+        _close(pipe)
 
 
 def close_idle() -> None:
     """Close the pipes that nobody has borrowed."""
     while _idle:
-        give_back(_idle.pop(), clean=False)
+        _close(_idle.pop())
+
+
+def _close(pipe: Pipe) -> None:
+    os.close(pipe.read_end)
+    os.close(pipe.write_end)

@@ -66,11 +66,12 @@ class DecryptDirection(Direction):
         except TlsError as error:
             self._failed(error)
             return 0
-        if engine.pending:  # an answer to a KeyUpdate
-            self._replies.send_pending()
         if count:
+            # before anything else is sent: a send that fails reads the other way, into the same buffer
             self.push(RECEIVE_BUFFER[:count])
-        elif engine.peer_closed:
+        if engine.pending and not self.relay.over:  # an answer to a KeyUpdate
+            self._replies.send_pending()
+        if not count and engine.peer_closed and not self.relay.over:
             self.source_ended()
             return 0
         return count or received
