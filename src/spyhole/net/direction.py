@@ -2,19 +2,19 @@
 
 A direction flows until its sink takes less than it was given. Then it is `blocked`: what was not taken is
 kept, nothing more is read, and TCP slows the sender down. When the source ends, the end is passed on once
-all that came before it was taken: the direction is `ended`, then `finished`. A kind of direction adds how
-one portion is moved (`move`), how what is kept is got rid of (`flush`), and how an end is passed on
+all that came before it was taken: the direction is `ended`, then `finished`. A kind of direction may have
+its own way to move one portion (`move`), to get rid of what is kept (`flush`), and to pass an end on
 (`pass_end`).
 """
 
 from __future__ import annotations
 
 import errno
-from socket import SHUT_WR, SO_ERROR, SOL_SOCKET
+from socket import MSG_DONTWAIT, SHUT_WR, SO_ERROR, SOL_SOCKET
 from typing import TYPE_CHECKING
 
 from spyhole.net.loop import BROKEN, ERROR, WRITABLE
-from spyhole.net.stream import SEND_FLAGS
+from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
 from spyhole.outcome import EndedBy, Reason
 
 if TYPE_CHECKING:
@@ -62,11 +62,22 @@ class Direction:
         self._queued = False
         self._send: Callable[[bytes | memoryview, int], int] = sink.sock.send
 
-    # what a kind of direction adds
+    # what a kind of direction may do in its own way
 
     def move(self) -> int:
         """Move one portion: how many bytes were read; 0 when nothing is there, or the direction stopped."""
-        raise NotImplementedError
+        try:
+            count = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self.source_failed(error)
+            return 0
+        if not count:
+            self.source_ended()
+            return 0
+        self.push(RECEIVE_BUFFER[:count])
+        return count
 
     def flush(self) -> bool:
         """Give the sink what is kept; True when nothing is left."""

@@ -43,18 +43,8 @@ class PlainDirection(Direction):
         return self._splice() if self.bulk else self._copy()
 
     def _copy(self) -> int:
-        try:
-            count = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self.source_failed(error)
-            return 0
-        if not count:
-            self.source_ended()
-            return 0
-        self.push(RECEIVE_BUFFER[:count])
-        if count == RECEIVE_SIZE:
+        count = Direction.move(self)
+        if count == RECEIVE_SIZE and not self.relay.over:
             self.begin_bulk()
         return count
 

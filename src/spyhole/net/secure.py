@@ -102,20 +102,6 @@ class EncryptDirection(Direction):
         super().__init__(relay, EndedBy.UPSTREAM, source, sink)
         self._engine = engine
 
-    def move(self) -> int:
-        try:
-            count = self.source.sock.recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
-        except BlockingIOError:
-            return 0
-        except OSError as error:
-            self.source_failed(error)
-            return 0
-        if not count:
-            self.source_ended()
-            return 0
-        self.push(RECEIVE_BUFFER[:count])
-        return count
-
     def push(self, data: memoryview | bytes) -> None:
         self._engine.write(data)
         self.moved += len(data)
