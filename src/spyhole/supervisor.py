@@ -284,10 +284,10 @@ class Supervisor:
         self._tell_all(DRAIN)
 
     def _reopen_logs(self) -> None:
-        self._error_log.reopen()
-        self._access_log.reopen()
+        opened = [self._error_log.reopen(), self._access_log.reopen()]
         self._tell_all(REOPEN)
-        _logger.info("SIGUSR1: access_log and error_log are opened again")
+        if all(opened):
+            _logger.info("SIGUSR1: access_log and error_log are opened again")
 
     def _tell_all(self, message: bytes) -> None:
         for place in self._places:

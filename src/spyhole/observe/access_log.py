@@ -107,17 +107,18 @@ class AccessLog:
         if self._pending or self._unsaid:
             self._arm()
 
-    def reopen(self) -> None:
-        """Go on in a new file, after a rotation. Where that fails the old one stays in use."""
+    def reopen(self) -> bool:
+        """Go on in a new file, after a rotation. Where that fails, False, the old one stays in use."""
         if self._sink is None:
-            return
+            return True
         self.flush()
         try:
             self._sink.reopen()
         except OSError as error:
             _logger.error("access_log = %r can't be reopened: %s", self._sink.name, error.strerror)
-            return
+            return False
         self._restore_torn_line()
+        return True
 
     def close(self, patience: float = 1.0) -> None:
         """Write the rest and close. A slow reader has `patience` seconds; what is left then is lost."""

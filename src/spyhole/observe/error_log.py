@@ -66,14 +66,16 @@ class ErrorLog(logging.Handler):
             if not self._put(head + printable(line, MAX_MESSAGE)):
                 self._lost += 1
 
-    def reopen(self) -> None:
-        """Go on in a new file, after a rotation. Where that fails the old one stays in use."""
+    def reopen(self) -> bool:
+        """Go on in a new file, after a rotation. Where that fails, False, the old one stays in use."""
         if self._sink is None:
-            return
+            return True
         try:
             self._sink.reopen()
         except OSError as error:
             _root.error("error_log = %r can't be reopened: %s", self._sink.name, error.strerror)
+            return False
+        return True
 
     def close(self) -> None:
         """Also called by the standard library, at exit."""
