@@ -21,6 +21,7 @@ from spyhole.net.loop import EDGE, READABLE, WRITABLE, HotLoop, HotSelector, run
 from support.play import play, until
 
 READ, WRITE = selectors.EVENT_READ, selectors.EVENT_WRITE
+BOTH = EDGE | WRITABLE
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_a_hot_descriptor_is_not_asyncios_to_register(hot: HotSelector, closing:
 def test_events_are_edges(hot: HotSelector, closing: ExitStack) -> None:
     sock, peer = pair(closing)
     seen: list[int] = []
-    hot.watch(sock.fileno(), seen.append)
+    hot.watch(sock.fileno(), seen.append, BOTH)
     hot.select(0)
     assert seen == [WRITABLE], "a connected socket reports at once that it can be written to"
     peer.send(b"one")
@@ -153,7 +154,7 @@ def test_the_callback_runs_within_the_poll_and_asyncio_is_told_nothing(
 ) -> None:
     sock, _ = pair(closing)
     seen: list[int] = []
-    hot.watch(sock.fileno(), seen.append)
+    hot.watch(sock.fileno(), seen.append, BOTH)
     assert hot.select(None) == []
     assert seen
 
@@ -165,7 +166,7 @@ def test_what_is_ready_when_it_is_rearmed_is_reported_anew(hot: HotSelector, clo
     peer.send(b"x")
     hot.select(0)
     assert seen == []
-    hot.rearm(sock.fileno(), EDGE)
+    hot.rearm(sock.fileno(), BOTH)
     hot.select(0)
     assert seen == [READABLE | WRITABLE]
 
@@ -174,7 +175,7 @@ def test_a_redirected_descriptor_calls_the_new_callback(hot: HotSelector, closin
     sock, peer = pair(closing)
     old: list[int] = []
     new: list[int] = []
-    hot.watch(sock.fileno(), old.append)
+    hot.watch(sock.fileno(), old.append, BOTH)
     hot.select(0)
     hot.redirect(sock.fileno(), new.append)
     peer.send(b"x")
@@ -191,7 +192,7 @@ def test_an_unwatched_descriptor_is_open_and_silent(hot: HotSelector, closing: E
     hot.select(0)
     assert seen == []
     assert sock.recv(10) == b"x"
-    hot.watch(sock.fileno(), seen.append)
+    hot.watch(sock.fileno(), seen.append, BOTH)
     hot.select(0)
     assert seen == [WRITABLE], "it can be watched again"
 
@@ -217,7 +218,7 @@ def test_a_socket_that_ends_within_a_batch_is_closed_after_it(
         if reopen:
             fresh = plain(fresh_sock, number)  # takes the victim's number if that is free
             closing.callback(fresh.close)
-            hot.watch(fresh.fileno(), lambda events: fresh_events.append((hot.turn, events)))
+            hot.watch(fresh.fileno(), lambda events: fresh_events.append((hot.turn, events)), BOTH)
 
     for which in range(2):
         sock, peer = pair(closing)
@@ -258,7 +259,7 @@ def test_retired_sockets_are_closed_when_a_callback_failed(hot: HotSelector, clo
         hot.retire(sock)
         raise ValueError("a defect")
 
-    hot.watch(sock.fileno(), on_event)
+    hot.watch(sock.fileno(), on_event, BOTH)
     with pytest.raises(ValueError, match="a defect"):
         hot.select(0)
     assert sock.fileno() == -1
@@ -286,10 +287,10 @@ def test_again_is_called_in_the_next_turn_after_whatever_else_is_ready(
 
     def greedy(_: int) -> None:
         order.append((hot.turn, "greedy"))
-        hot.watch(other.fileno(), lambda _: order.append((hot.turn, "other")))
+        hot.watch(other.fileno(), lambda _: order.append((hot.turn, "other")), BOTH)
         hot.again(lambda: order.append((hot.turn, "greedy again")))
 
-    hot.watch(one.fileno(), greedy)
+    hot.watch(one.fileno(), greedy, BOTH)
     hot.select(0)
     assert order == [(1, "greedy")]
     hot.select(0)
@@ -329,8 +330,8 @@ def test_an_error_in_a_callback_is_reported_and_the_others_are_called() -> None:
 
             socks = [pair(closing)[0] for _ in range(3)]
             for sock in socks[:2]:
-                loop.hot.watch(sock.fileno(), failing)
-            loop.hot.watch(socks[2].fileno(), lambda _: called.append("well"))
+                loop.hot.watch(sock.fileno(), failing, BOTH)
+            loop.hot.watch(socks[2].fileno(), lambda _: called.append("well"), BOTH)
             loop.hot.again(failing_again)
             loop.hot.again(lambda: called.append("well again"))
             await until(lambda: len(called) == 5)

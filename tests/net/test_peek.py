@@ -177,7 +177,7 @@ def test_a_client_that_resets(first: bytes) -> None:
         with a_client(socket.AF_INET) as (client, theirs):
             task = asyncio.ensure_future(peek(client))
             theirs.send(first)
-            await until(lambda: client.events or not first)
+            await until(lambda: client.ahead == first)
             for _ in range(3):
                 await asyncio.sleep(0)
             End(theirs).reset()
@@ -269,7 +269,7 @@ def test_cancelling_takes_nothing_either() -> None:
         with a_client() as (client, theirs):
             theirs.send(WIRE[:20])
             task = asyncio.ensure_future(peek(client))
-            await until(lambda: client.events)
+            await until(lambda: client.ahead)
             theirs.send(WIRE[20:30])
             task.cancel()
             with pytest.raises(asyncio.CancelledError):

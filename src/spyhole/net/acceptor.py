@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from _socket import socket
-from socket import AF_INET, AF_UNIX, SOCK_STREAM
+from socket import AF_UNIX, SOCK_STREAM
 from typing import TYPE_CHECKING, Any
 
 from spyhole.net.listener import BACKLOG
@@ -165,14 +165,9 @@ class Acceptor:
             return False
         self._back_off = _BACK_OFF
         family = self._family
-        host = None if family == AF_UNIX else peer[0]
-        if family == AF_INET:
-            name = f"{host}:{peer[1]}"
-        elif family == AF_UNIX:
-            name = "unix:"
-        else:
-            name = f"[{host}]:{peer[1]}"
-        stream = Stream(socket(family, SOCK_STREAM, 0, fd), self._loop, name, host)
+        if family == AF_UNIX:
+            peer = "unix:"
+        stream = Stream(socket(family, SOCK_STREAM, 0, fd), self._loop, peer)
         proceed = self._limit.enter()
         self._on_stream(stream)
         return proceed

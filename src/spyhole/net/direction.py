@@ -1,8 +1,8 @@
 """One way of a relay: the rules for back-pressure and for endings that every kind of direction keeps.
 
-A direction flows until its sink takes less than it was given. Then it is `blocked`: what was not taken is
+A direction flows until its sink takes less than it was given. Then it is `BLOCKED`: what was not taken is
 kept, nothing more is read, and TCP slows the sender down. When the source ends, the end is passed on once
-all that came before it was taken: the direction is `ended`, then `finished`. A kind of direction may have
+all that came before it was taken: the direction is `ENDED`, then `FINISHED`. A kind of direction may have
 its own way to move one portion (`move`), to get rid of what is kept (`flush`), and to pass an end on
 (`pass_end`).
 """
@@ -23,26 +23,21 @@ if TYPE_CHECKING:
     from spyhole.net.relay import Relay
     from spyhole.net.stream import Stream
 
+# The bits of a direction's state: none of them while bytes simply flow, so that an event asks one question.
+BLOCKED = 1  # the sink is full
+ENDED = 2  # the source has said that no more will come
+FINISHED = 4  # and the sink was told
+QUEUED = 8  # it has more to move, after the other connections have had their turn
+BULK = 16  # it is spliced: see `plain`
+STOPPED = BLOCKED | ENDED
+
 _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
 
 
 class Direction:
     """What comes from `source` goes to `sink`. `side` is the source's; `moved`, what the sink took."""
 
-    __slots__ = (
-        "_queued",
-        "_send",
-        "blocked",
-        "ended",
-        "finished",
-        "kept",
-        "moved",
-        "other",
-        "relay",
-        "side",
-        "sink",
-        "source",
-    )
+    __slots__ = ("kept", "moved", "other", "relay", "side", "sink", "source", "state")
 
     other: Direction
 
@@ -55,12 +50,8 @@ class Direction:
         self.source = source
         self.sink = sink
         self.moved = 0
-        self.blocked = False
-        self.ended = False
-        self.finished = False
+        self.state = 0
         self.kept: bytes | memoryview = b""
-        self._queued = False
-        self._send: Callable[[bytes | memoryview, int], int] = sink.sock.send
 
     # what a kind of direction may do in its own way
 
@@ -103,18 +94,18 @@ class Direction:
         left = self.turn
         while left > 0:
             count = self.move()
-            if not count or self.blocked or self.relay.over:
+            if not count or self.state & BLOCKED or self.relay.over:
                 return
             left -= count
-        if not self._queued:
-            self._queued = True
+        if not self.state & QUEUED:
+            self.state |= QUEUED
             self.source.loop.hot.again(self._run_again)
 
     def resume(self) -> None:
         """The sink has room again."""
         if self.flush() and not self.relay.over:
-            self.blocked = False
-            if self.ended:
+            self.state &= ~BLOCKED
+            if self.state & ENDED:
                 self.finish()
             else:
                 self.run()
@@ -123,7 +114,7 @@ class Direction:
         """Handle the source's events when there is something else to them than data to be moved."""
         if self.relay.over:
             return
-        if not self.blocked and not self.ended:
+        if not self.state & STOPPED:
             self.run()
         elif events & ERROR:
             # nobody reads now, so nobody would be told
@@ -132,8 +123,8 @@ class Direction:
                 self.source_failed(OSError(code, "socket error"))
 
     def _run_again(self) -> None:
-        self._queued = False
-        if not self.relay.over and not self.blocked and not self.ended:
+        self.state &= ~QUEUED
+        if not self.relay.over and not self.state & STOPPED:
             try:
                 self.run()
             except Exception as error:
@@ -151,12 +142,17 @@ class Direction:
     def keep(self, rest: memoryview | bytes) -> None:
         """The sink did not take `rest`: stop reading until it has."""
         self.kept = bytes(rest)
-        self.blocked = True
+        self.block()
+
+    def block(self) -> None:
+        """Read nothing more until the sink's socket takes bytes again."""
+        self.state |= BLOCKED
+        self.sink.want_writable()
 
     def send(self, data: memoryview | bytes) -> int:
         """How much of `data` the sink's socket took; nothing once it has failed."""
         try:
-            return self._send(data, SEND_FLAGS)
+            return self.sink.sock.send(data, SEND_FLAGS)
         except BlockingIOError:
             return 0
         except OSError as error:
@@ -167,7 +163,7 @@ class Direction:
 
     def source_ended(self) -> None:
         """The source said that no more will come."""
-        self.ended = True
+        self.state |= ENDED
         self.relay.note_end(self.side)
         self.finish()
 
@@ -175,7 +171,7 @@ class Direction:
         """Pass the source's end on to the sink, after everything that came before it."""
         if self.relay.breaking:
             return  # it was no end, but what a reset leaves behind
-        last = self.other.finished
+        last = bool(self.other.state & FINISHED)
         try:
             passed = self.pass_end(last)
         except OSError as error:
@@ -184,9 +180,9 @@ class Direction:
         if self.relay.over:
             return
         if not passed:
-            self.blocked = True
+            self.block()
             return
-        self.finished = True
+        self.state |= FINISHED
         if last:
             self.relay.end_cleanly()
         else:
@@ -202,7 +198,7 @@ class Direction:
             return
         self.relay.breaking = True
         back = self.other
-        while not back.blocked and not back.ended and not self.relay.over and back.move():
+        while not back.state & STOPPED and not self.relay.over and back.move():
             pass
         back._broke(back.side, error)
 
@@ -210,7 +206,7 @@ class Direction:
         client = side is EndedBy.CLIENT
         if self.relay.over:
             return
-        if client and self.relay.down.finished:
+        if client and self.relay.down.state & FINISHED:
             # the client has all that there was to have: many then close with something left unread
             self.relay.end_late("the client reset the connection after the upstream had ended")
         elif error.errno in _RESETS:
@@ -226,7 +222,7 @@ def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], N
 
     def on_event(events: int) -> None:
         try:
-            if outward.blocked and events & (WRITABLE | BROKEN):
+            if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
                 outward.resume()
             if events & ~WRITABLE:
                 inward.on_event(events)

@@ -3,8 +3,8 @@
 Theory of operation. `asyncio.SelectorEventLoop` takes any selector, and calls its `select` once a turn.
 `HotSelector` is an ordinary selector for everything that asyncio registers (pipes, signals, other
 people's transports): those go back to asyncio as usual. A *hot* descriptor, one of a proxied
-connection, is registered once, edge-triggered for everything, and its callback runs inside `select`
-itself: no Handle, no Task, no `epoll_ctl` between one wake and the next.
+connection, is registered once, edge-triggered, and its callback runs inside `select` itself: no
+Handle, no Task, no `epoll_ctl` between one wake and the next.
 
 Three rules keep that sound:
 
@@ -33,9 +33,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-EDGE = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 READABLE = select.EPOLLIN
 WRITABLE = select.EPOLLOUT
+# What a connection is watched for: nearly all never fill their socket's buffer, and to be told that each
+# can be written to would cost every one of them a wake. See `Stream.want_writable`.
+EDGE = READABLE | select.EPOLLRDHUP | select.EPOLLPRI | select.EPOLLET
 # Something besides "there is data": a FIN, a reset, urgent data. A reader then reads on until told
 # that there is nothing more, since a short read no longer means that the queue is empty.
 UNUSUAL = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR | select.EPOLLPRI
@@ -66,10 +68,7 @@ class HotSelector(selectors.BaseSelector):
     # hot descriptors
 
     def watch(self, fd: int, callback: Callable[[int], None], events: int = EDGE) -> None:
-        """Register a descriptor once. `callback` gets the epoll event mask, from within the poll.
-
-        A connected socket reports that it is writable at the first poll after this.
-        """
+        """Register a descriptor once. `callback` gets the epoll event mask, from within the poll."""
         self._epoll.register(fd, events)
         self._hot[fd] = callback
 

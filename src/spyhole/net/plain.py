@@ -10,8 +10,8 @@ import os
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
-from spyhole.net.direction import Direction
-from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, UNUSUAL, WRITABLE
+from spyhole.net.direction import BLOCKED, BULK, Direction
+from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, READABLE, UNUSUAL, WRITABLE
 from spyhole.net.pipes import Pipe, give_back, take
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
 
@@ -28,19 +28,17 @@ _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class PlainDirection(Direction):
-    """Bytes as they are. A direction that fills the receive buffer is `bulk` until less than that comes."""
+    """Bytes as they are. A direction that fills the receive buffer is `BULK` until less than that comes."""
 
-    __slots__ = ("_in_pipe", "_pipe", "_spliceable", "bulk")
+    __slots__ = ("_in_pipe", "_pipe")
 
     def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
         Direction.__init__(self, relay, side, source, sink)  # super() costs, for each connection twice
-        self.bulk = False
-        self._spliceable = False
         self._pipe: Pipe | None = None
         self._in_pipe = 0
 
     def move(self) -> int:
-        return self._splice() if self.bulk else self._copy()
+        return self._splice() if self.state & BULK else self._copy()
 
     def _copy(self) -> int:
         count = Direction.move(self)
@@ -50,12 +48,11 @@ class PlainDirection(Direction):
 
     def begin_bulk(self) -> None:
         """The source fills the buffer: let the kernel carry the bytes from here."""
-        if not self._spliceable:
+        for sock in (self.source.sock, self.sink.sock):
             # splice goes by the descriptor's own mode, there is no flag for one call
-            self.source.sock.setblocking(False)
-            self.sink.sock.setblocking(False)
-            self._spliceable = True
-        self.bulk = True
+            if sock.gettimeout() != 0:
+                sock.setblocking(False)
+        self.state |= BULK
 
     def flush(self) -> bool:
         if not super().flush():
@@ -63,7 +60,7 @@ class PlainDirection(Direction):
         if self._in_pipe:
             if not self._drain_pipe():
                 return False
-            if not self.bulk:
+            if not self.state & BULK:
                 self.release()
         return True
 
@@ -77,7 +74,7 @@ class PlainDirection(Direction):
         if pipe is None:
             pipe = self._pipe = take()
             if pipe is None:  # out of descriptors or pipe memory: copying needs neither
-                self.bulk = False
+                self.state &= ~BULK
                 return self._copy()
         try:
             count = os.splice(self.source.fd, pipe.write_end, _SPLICE, flags=_FLAGS)
@@ -92,11 +89,12 @@ class PlainDirection(Direction):
             # behind it calls it the end. recv knows which, and gets past it.
             self.release()
             return self._copy()
-        self.bulk = count >= RECEIVE_SIZE
+        if count < RECEIVE_SIZE:
+            self.state &= ~BULK
         self._in_pipe = count
         if not self._drain_pipe():
-            self.blocked = True
-        elif not self.bulk:
+            self.block()
+        elif count < RECEIVE_SIZE:
             self.release()
         return count
 
@@ -122,13 +120,14 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
 
     def on_event(events: int) -> None:
         try:
-            if outward.blocked and events & (WRITABLE | BROKEN):
-                outward.resume()
-                if inward.relay.over:
+            if events != READABLE:
+                if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
+                    outward.resume()
+                    if inward.relay.over:
+                        return
+                if not events & ANYTHING_TO_READ:
                     return
-            if not events & ANYTHING_TO_READ:
-                return
-            if inward.blocked or inward.ended or inward.bulk:
+            if inward.state:
                 inward.on_event(events)
                 return
             try:

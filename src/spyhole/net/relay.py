@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from spyhole.errors import SpyholeError
-from spyhole.net.direction import Direction, events_of_socket
+from spyhole.net.direction import FINISHED, STOPPED, Direction, events_of_socket
 from spyhole.net.farewell import farewell
 from spyhole.net.fiber import Waiter
 from spyhole.net.loop import ANYTHING_TO_READ
@@ -132,7 +132,9 @@ class Relay(Waiter):
         # A plain client's bytes go on as they came. With TLS they are in the engine already.
         if client.ahead:
             data, client.ahead = client.ahead, b""
-            up.push(data)
+            up.moved = upstream.sent
+            if upstream.sent < len(data):
+                up.push(data[upstream.sent :])
         if upstream.ahead and not self.over:
             data, upstream.ahead = upstream.ahead, b""
             down.push(data)
@@ -149,7 +151,7 @@ class Relay(Waiter):
             on_upstream(before)
         # The engine may hold plaintext from the handshake's last bytes, which no event will tell of. But
         # a direction that has just been blocked must not read: what it keeps would be overwritten.
-        if client.tls is not None and not (self.over or up.blocked or up.ended):
+        if client.tls is not None and not (self.over or up.state & STOPPED):
             up.run()
 
     # endings, told by the directions
@@ -227,7 +229,7 @@ class Relay(Waiter):
             assert self._looks is not None
             self._looks.add(self)
         else:
-            half = self.up.finished or self.down.finished
+            half = (self.up.state | self.down.state) & FINISHED
             self.end(EndedBy.PROXY, Reason.HALF_CLOSE_TIMEOUT if half else Reason.IDLE_TIMEOUT)
 
     def _stop_looking(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
-from spyhole.net.direction import Direction
+from spyhole.net.direction import BLOCKED, FINISHED, Direction
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE
 from spyhole.net.tls import TlsError, TlsTruncated
 from spyhole.outcome import EndedBy, Reason
@@ -44,7 +44,7 @@ class DecryptDirection(Direction):
     def move(self) -> int:
         if len(self._replies.kept) > _MOST_ANSWERS:
             # It asks for new keys without end (RFC 8446, 4.6.3) and reads no answer: `_replies` goes on.
-            self.blocked = True
+            self.block()
             return 0
         engine = self._engine
         received = 0
@@ -81,7 +81,7 @@ class DecryptDirection(Direction):
 
     def _failed(self, error: TlsError) -> None:
         if isinstance(error, TlsTruncated):
-            if self.relay.down.finished:
+            if self.relay.down.state & FINISHED:
                 self.relay.end_late("the client ended without close_notify after the upstream had ended")
             else:
                 self.relay.end(EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
@@ -124,7 +124,7 @@ class EncryptDirection(Direction):
 
     def resume(self) -> None:
         super().resume()
-        if not self.relay.over and not self.blocked and self.other.blocked:
+        if not self.relay.over and not self.state & BLOCKED and self.other.state & BLOCKED:
             self.other.resume()
 
     def pass_end(self, last: bool) -> bool:

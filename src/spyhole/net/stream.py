@@ -10,10 +10,10 @@ import errno
 import struct
 from contextlib import suppress
 from socket import MSG_DONTWAIT, MSG_NOSIGNAL, SHUT_WR, SO_LINGER, SOL_SOCKET
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from spyhole.net.fiber import Waiter
-from spyhole.net.loop import BROKEN, READABLE, UNUSUAL, WRITABLE
+from spyhole.net.loop import BROKEN, EDGE, READABLE, UNUSUAL, WRITABLE
 
 if TYPE_CHECKING:
     from _socket import socket
@@ -35,43 +35,58 @@ _RESET = struct.pack("ii", 1, 0)
 class Stream(Waiter):
     """A connected stream socket, TCP or unix.
 
-    `peer` is the other end's address as text: "192.0.2.1:5555", "[::1]:5555" or "unix:"; `host` is its IP
-    address alone, None for a unix socket and for one that we dialled. `ahead` holds
-    bytes that were read and not yet consumed, as `peek` leaves them: `receive`, `relay` and `serve_tls`
-    take them first. `tls` is the engine once TLS is served on the stream; `closed` says
-    whether we have ended it.
+    `ahead` holds bytes that were read and not yet consumed, as `peek` leaves them: `receive`, `relay` and
+    `serve_tls` take them first. `sent` is how much `dial` has sent already of what it was given. `tls` is
+    the engine once TLS is served on the stream; `closed` says whether we have ended it.
 
     Whoever made the stream ends it, by `close` or `reset`; `relay` ends both of its streams. One task may
     receive while another sends.
     """
 
     __slots__ = (
+        "_address",
         "_expired",
+        "_mask",
         "_watched",
         "ahead",
         "closed",
         "events",
         "fd",
-        "host",
         "loop",
-        "peer",
+        "sent",
         "sock",
         "tls",
     )
 
-    def __init__(self, sock: socket, loop: HotLoop, peer: str, host: str | None = None) -> None:
+    def __init__(self, sock: socket, loop: HotLoop, address: str | tuple[Any, ...]) -> None:
+        """`address` is the other end's: as `accept` gave it for TCP, or the text that is to be `peer`."""
         self._resume = None
         self.sock = sock
         self.fd = sock.fileno()
         self.loop = loop
-        self.peer = peer
-        self.host = host
+        self._address = address
         self.ahead = b""
+        self.sent = 0
         self.events = 0
         self.tls: TlsEngine | None = None
+        self._mask = EDGE
         self._watched = False
         self.closed = False
         self._expired = False
+
+    @property
+    def peer(self) -> str:
+        """The other end's address as text: "192.0.2.1:5555", "[::1]:5555" or "unix:"."""
+        address = self._address
+        if isinstance(address, str):
+            return address
+        host, port = address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+    @property
+    def host(self) -> str | None:
+        """The client's IP address alone; None for a unix socket and for one that we dialled."""
+        return None if isinstance(self._address, str) else self._address[0]
 
     def __repr__(self) -> str:
         return f"<Stream {self.fd} {self.peer}>"
@@ -144,6 +159,8 @@ class Stream(Waiter):
         The events are edges: clear from `events` those that you have exhausted, then wait. Raises
         TimeoutError when a deadline of `within` has passed, OSError when the stream was closed meanwhile.
         """
+        if wanted & WRITABLE:
+            self.want_writable()
         self.watch()
         while not self.events & (wanted | BROKEN):
             if self._expired:
@@ -156,7 +173,17 @@ class Stream(Waiter):
         """Have the loop watch the socket, if it does not yet: `events` then collects what happens."""
         if not self._watched:
             self._watched = True
-            self.loop.hot.watch(self.fd, self._note)
+            self.loop.hot.watch(self.fd, self._note, self._mask)
+
+    def want_writable(self) -> None:
+        """Have the loop tell, from now on, when the socket takes bytes again.
+
+        For a socket that has just taken none, or not all. If it does so by now, that is told, too.
+        """
+        if not self._mask & WRITABLE:
+            self._mask |= WRITABLE
+            if self._watched:
+                self.loop.hot.rearm(self.fd, self._mask)
 
     def hand_over(self, callback: Callable[[int], None]) -> int:
         """Send all further events to `callback`, and return those collected so far."""
@@ -164,7 +191,7 @@ class Stream(Waiter):
             self.loop.hot.redirect(self.fd, callback)
         else:
             self._watched = True
-            self.loop.hot.watch(self.fd, callback)
+            self.loop.hot.watch(self.fd, callback, self._mask)
         return self.events
 
     def take_back(self) -> None:
