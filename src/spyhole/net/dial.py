@@ -20,13 +20,13 @@ from socket import (
     TCP_KEEPIDLE,
     TCP_NODELAY,
 )
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spyhole.errors import PeerError
 from spyhole.net.fiber import Waiter
 from spyhole.net.loop import BROKEN, WRITABLE, running_loop
 from spyhole.net.resolver import Resolved
-from spyhole.net.stream import Stream
+from spyhole.net.stream import SEND_FLAGS, Stream
 from spyhole.outcome import Reason
 from spyhole.upstreams.address import Address, TcpAddress, UnixAddress, parse_address
 
@@ -54,27 +54,37 @@ def dial(
     address: Address | str,
     timeout: float = 5.0,
     *,
+    first: bytes = b"",
     keepalive: float | None = 120.0,
     loop: HotLoop | None = None,
 ) -> Coroutine[Any, Any, Stream]:
     """Return a stream connected to `address` ("10.0.0.5:443", "[::1]:443", "name:443", "unix:/path").
 
     `timeout`, in seconds, covers the resolution of a host name and every address it resolves to, tried in
-    the resolver's order. `keepalive` is the seconds of silence before TCP probes begin, None for never.
-    `loop`: the running one. To be awaited; raises `DialError` then, and ValueError at once for an address
+    the resolver's order. `first` is sent as soon as there is a connection: `Stream.sent` says how much of
+    it, the rest is the caller's. `keepalive` is the seconds of silence before TCP probes begin, None for
+    never. `loop`: the running one. To be awaited; raises `DialError` then, and ValueError at once for an address
     that is none. The caller ends the stream; cancelling resets it.
     """
     if isinstance(address, str):
         address = parse_address(address)
     loop = loop or running_loop()
+    options = _Options(first, keepalive)
     target = _target(address)
     if target is not None:
-        return _connect(loop, target, str(address), timeout, keepalive)
+        return _connect(loop, target, address.text, timeout, options)
     assert isinstance(address, TcpAddress)
-    return _dial_name(loop, address, timeout, keepalive)
+    return _dial_name(loop, address, timeout, options)
 
 
-async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, keepalive: float | None) -> Stream:
+class _Options(NamedTuple):
+    """What a connection gets when it is opened: see `dial`."""
+
+    first: bytes
+    keepalive: float | None
+
+
+async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, options: _Options) -> Stream:
     ends = loop.time() + timeout
     try:
         targets = await loop.resolver.resolve(address.host, address.port, timeout)
@@ -89,7 +99,7 @@ async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, keepali
             # duration.
             share = max(0.1, round(left / (len(targets) - number), 1))
             try:
-                return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", share, keepalive)
+                return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", share, options)
             except DialError as error:
                 reason, detail = error.reason, error.detail
     raise DialError(reason, detail)
@@ -105,9 +115,10 @@ def _target(address: Address) -> Resolved | None:
 
 
 async def _connect(
-    loop: HotLoop, target: Resolved, name: str, timeout: float, keepalive: float | None
+    loop: HotLoop, target: Resolved, name: str, timeout: float, options: _Options
 ) -> Stream:
     family, sockaddr = target
+    first, keepalive = options
     try:
         sock = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     except OSError as error:
@@ -116,20 +127,24 @@ async def _connect(
     try:
         if family == AF_UNIX:
             await _connect_unix(stream, sockaddr, timeout)
+            _send(stream, first)
             return stream
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if keepalive is not None:
             sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
             sock.setsockopt(IPPROTO_TCP, TCP_KEEPIDLE, max(1, round(keepalive)))
         code = sock.connect_ex(sockaddr)
-        if code == errno.EINPROGRESS:
-            stream.watch()
+        if code and code != errno.EINPROGRESS:
+            raise _failure(code, name)
+        # A server on this machine has answered by now. To send is to ask, and spares a wake.
+        if not _send(stream, first):
             with stream.within(timeout):
                 await stream.event(WRITABLE)
             # HUP without an error: connected and ended already, which the reader finds out
             code = sock.getsockopt(SOL_SOCKET, SO_ERROR) if stream.events & BROKEN else 0
-        if code:
-            raise _failure(code, name)
+            if code:
+                raise _failure(code, name)
+            _send(stream, first)
     except BaseException as error:
         # not close(): the server may have accepted already, and would take a FIN for a clean end
         stream.reset()
@@ -157,6 +172,17 @@ async def _connect_unix(stream: Stream, path: str, timeout: float) -> None:
             await pause.wait()
         else:
             return
+
+
+def _send(stream: Stream, first: bytes) -> bool:
+    """Send the first bytes, as far as they fit. False when there is no connection yet."""
+    try:
+        stream.sent = stream.sock.send(first, SEND_FLAGS)
+    except BlockingIOError:
+        return False
+    except BrokenPipeError:
+        pass  # connected, and ended already: its reader finds out
+    return True
 
 
 def _failure(code: int, name: str) -> DialError:

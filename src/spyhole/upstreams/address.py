@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv6Address
 from typing import Final, Literal, TypeAlias
 
@@ -34,6 +34,12 @@ class TcpAddress:
 
     host: str
     port: int
+    text: str = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # made once: it is asked for with each connection
+        shown = f"[{self.host}]" if ":" in self.host else self.host
+        object.__setattr__(self, "text", f"{shown}:{self.port}")
 
     @property
     def family(self) -> Literal[4, 6] | None:
@@ -43,7 +49,7 @@ class TcpAddress:
         return 4 if _DOTTED.fullmatch(self.host) else None
 
     def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return self.text
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +58,13 @@ class UnixAddress:
 
     path: str
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """The address as an operator would write it."""
         return f"unix:{self.path}"
+
+    def __str__(self) -> str:
+        return self.text
 
 
 Address: TypeAlias = TcpAddress | UnixAddress
