@@ -17,7 +17,7 @@ from spyhole.net.farewell import farewell
 from spyhole.net.fiber import current_fiber
 from spyhole.net.handshake import serve_tls
 from spyhole.net.loop import ERROR
-from spyhole.net.peek import ClosedEarly, peek
+from spyhole.net.peek import ClosedEarly, peek, peek_now
 from spyhole.net.relay import Cut, relay
 from spyhole.net.tls import TlsError, TlsTruncated
 from spyhole.observe.record import ConnectionRecord, Greeting
@@ -25,7 +25,7 @@ from spyhole.outcome import EndedBy, Reason
 from spyhole.routing.host_names import InvalidServerName, parse_server_name
 from spyhole.routing.route import Mode, Route
 from spyhole.wire.alerts import Alert
-from spyhole.wire.client_hello import ClientHello, ClientHelloError
+from spyhole.wire.client_hello import ClientHello, ClientHelloError, NotTls
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,12 +111,14 @@ async def _peek(client: Stream, snapshot: Snapshot, record: ConnectionRecord) ->
     """The hello; None when the client does not speak TLS."""
     config = snapshot.config
     try:
-        hello = await peek(
-            client,
-            config.hello_timeout,
-            max_size=config.max_hello_size,
-            max_empty_records=config.max_empty_records,
-        )
+        hello: ClientHello | NotTls | None = peek_now(client, config.max_hello_size)
+        if hello is None:
+            hello = await peek(
+                client,
+                config.hello_timeout,
+                max_size=config.max_hello_size,
+                max_empty_records=config.max_empty_records,
+            )
     except ClientHelloError as error:
         record.server_name = error.server_name
         raise Refused.by(refusal.of_hello(error)) from None
@@ -201,12 +203,18 @@ async def _dial(
     config = snapshot.config
     record.t_connect_start = monotonic()
     _give_up_with(client)
+    # What a plain client has said goes out with the connection's opening.
+    first = client.ahead if client.tls is None else b""
     # Not the errors themselves: their tracebacks lead here, and a cycle would keep the client's TLS engine.
     reason, detail = Reason.INTERNAL_ERROR, "no server to dial"
     for address in snapshot.upstreams[route.upstream].candidates():
         try:
             upstream = await dial(
-                address, config.connect_timeout, keepalive=config.keepalive, loop=client.loop
+                address,
+                config.connect_timeout,
+                first=first,
+                keepalive=config.keepalive,
+                loop=client.loop,
             )
         except DialError as error:
             reason, detail = error.reason, error.detail

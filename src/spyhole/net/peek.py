@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from spyhole.errors import PeerError
-from spyhole.wire.client_hello import NEED_MORE, ClientHello, ClientHelloParser, NeedMore, NotTls
+from spyhole.wire.client_hello import ClientHello, ClientHelloParser, NeedMore, NotTls, whole_hello
 
 if TYPE_CHECKING:
     from spyhole.net.stream import Stream
@@ -28,18 +28,11 @@ async def peek(
     Raises TimeoutError, `ClosedEarly`, `ClientHelloError` (malformed or too large; it knows its alert) and
     OSError, all the client's doing. The caller still owns and closes the client.
     """
+    hello = peek_now(client, max_size)
+    if hello is not None:
+        return hello
     parser = ClientHelloParser(max_size=max_size, max_empty_records=max_empty_records)
-    answer: ClientHello | NotTls | NeedMore = NEED_MORE
-    # Nearly always the whole hello is there already: then no deadline is set and nothing is watched.
-    if not client.ahead:
-        try:  # noqa: SIM105  # suppress() costs, for every connection
-            client.ahead = bytes(_not_ended(client.read_now()))
-        except BlockingIOError:
-            pass
-    if client.ahead:
-        answer = parser.feed(client.ahead)
-    if not isinstance(answer, NeedMore):
-        return answer
+    answer = parser.feed(client.ahead)
     read = bytearray(client.ahead)
     try:
         with client.within(timeout):
@@ -50,6 +43,20 @@ async def peek(
     finally:
         client.ahead = bytes(read)
     return answer
+
+
+def peek_now(client: Stream, max_size: int) -> ClientHello | None:
+    """The hello, if it is all there already and in one record, as nearly always; else None: `peek` then.
+
+    Neither waits nor sets a deadline. Raises as `peek` does.
+    """
+    ahead = client.ahead
+    if not ahead:
+        try:
+            client.ahead = ahead = bytes(_not_ended(client.read_now()))
+        except BlockingIOError:
+            return None
+    return whole_hello(ahead, max_size)
 
 
 def _not_ended(data: memoryview) -> memoryview:

@@ -26,20 +26,15 @@ class Greeting:
         return cls(hello.alpn, hello.versions, ja4(hello))
 
 
-@dataclass(slots=True, eq=False)
 class ConnectionRecord:
     """One connection, from accept to its end.
 
     The `t_…` are moments of `time.monotonic()`; a phase that was not reached keeps None. Durations, ALPN,
     versions and JA4 are computed when the record is written, not before.
-    """
 
-    id: int
-    started: float
-    """Wall clock at accept, as of `time.time()`."""
-    client: str
-    """`192.0.2.1:5555`, `[2001:db8::1]:5555`, `unix:`."""
-    listener: str
+    Most of it is never set on most connections. So the defaults are the class's, where they cost neither time
+    nor memory.
+    """
 
     t_accept: float | None = None
     greeting: Greeting | None = None
@@ -73,3 +68,14 @@ class ConnectionRecord:
     reason: Reason = Reason.INTERNAL_ERROR
     detail: str | None = None
     """What the reason leaves open, for people: the system's error, OpenSSL's reason, what was malformed."""
+
+    def __init__(
+        self, id: int, started: float, client: str, listener: str, t_accept: float | None = None
+    ) -> None:
+        """`started`: wall clock at accept, as of `time.time()`. `client`: `192.0.2.1:5555`, `[2001:db8::1]:5555`,
+        `unix:`."""
+        self.id = id
+        self.started = started
+        self.client = client
+        self.listener = listener
+        self.t_accept = t_accept

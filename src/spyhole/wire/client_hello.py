@@ -125,6 +125,23 @@ class ClientHello:
             raise
 
 
+def whole_hello(data: bytes | memoryview, max_size: int) -> ClientHello | None:
+    """The hello, if `data` begins with one record that holds all of it; None: it takes a `ClientHelloParser`.
+
+    Raises `ClientHelloError`.
+    """
+    if len(data) < 9:
+        return None
+    kind, major, size, message_type, high, low = _first_bytes(data)
+    total = 4 + (high << 16 | low)
+    if (
+        kind != _HANDSHAKE or major != 3 or message_type != 1
+        or not total <= size <= _MAX_RECORD or size + 5 > len(data) or total > max_size
+    ):  # fmt: skip
+        return None
+    return ClientHello.parse(bytes(data[5 : 5 + total]), on_boundary=total == size)
+
+
 @final
 class ClientHelloParser:
     """Finds the ClientHello at the start of a connection, however it is cut.
@@ -156,15 +173,10 @@ class ClientHelloParser:
         if self._answered:
             raise RuntimeError("this parser has given its answer")
         self._answered = True
-        # nearly always: the first segment holds one record, and that is the whole hello
-        if self._wire is None and len(data) > 8:
-            kind, major, size, message_type, high, low = _first_bytes(data)
-            total = 4 + (high << 16 | low)
-            if (
-                kind == _HANDSHAKE and major == 3 and message_type == 1
-                and total <= size <= _MAX_RECORD and size + 5 <= len(data) and total <= self._max_size
-            ):  # fmt: skip
-                return ClientHello.parse(bytes(data[5 : 5 + total]), on_boundary=total == size)
+        if self._wire is None:
+            hello = whole_hello(data, self._max_size)
+            if hello is not None:
+                return hello
         answer = self._feed_pieces(data)
         self._answered = answer is not NEED_MORE
         return answer
