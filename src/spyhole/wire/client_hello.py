@@ -38,7 +38,8 @@ from spyhole.wire.extensions import (
 )  # fmt: skip
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
 from spyhole.wire.message import take_apart
-from spyhole.wire.rules import rules_for
+from spyhole.wire.familiar import Said, learn, recall
+from spyhole.wire.rules import SMALL, rules_for
 
 __all__ = [
     "NEED_MORE",
@@ -116,7 +117,8 @@ class ClientHello:
     def parse(cls, raw: bytes, *, on_boundary: bool = True) -> ClientHello:
         """The hello in one whole handshake message; `on_boundary`: its last record ends with it."""
         try:
-            return cls(*_read(raw, on_boundary), raw)
+            server_name, alpn, versions = _read(raw, on_boundary)
+            return cls(server_name, alpn, versions, raw)
         except ClientHelloError as error:
             if error.extension is not None and error.offset is None:
                 error.offset = next(
@@ -256,8 +258,11 @@ def _may_be_tls(wire: bytearray) -> bool:
     return b"\x01\x03".startswith(start) or b"\x01\x00\x02".startswith(start)
 
 
-def _read(raw: bytes, on_boundary: bool) -> tuple[bytes | None, tuple[bytes, ...], tuple[int, ...]]:
-    """Check a whole message in OpenSSL's order; server name, ALPN and versions."""
+def _read(raw: bytes, on_boundary: bool) -> Said:
+    """Check a whole message in OpenSSL's order."""
+    said = recall(raw) if on_boundary else None
+    if said is not None:
+        return said
     found, legacy, ciphers_at, ciphers_size, compression = _split(raw)
     rules = rules_for(len(raw))
     listed = found.get(SUPPORTED_VERSIONS)
@@ -294,8 +299,12 @@ def _read(raw: bytes, on_boundary: bool) -> tuple[bytes | None, tuple[bytes, ...
             "TLS 1.3 together with a compression method",
             ciphers_at + 2 + ciphers_size,
         )
-    protocols = found.get(ALPN)
-    return server_name, () if protocols is None else rules.parse_protocols(protocols), versions
+    offered = found.get(ALPN)
+    protocols = () if offered is None else rules.parse_protocols(offered)
+    said = Said(server_name, protocols, versions)
+    if on_boundary and len(raw) <= SMALL:
+        learn(raw, ciphers_at, found, version, said)
+    return said
 
 
 def _split(raw: bytes) -> tuple[dict[int, bytes], int, int, int, bytes]:
@@ -315,17 +324,16 @@ def _split(raw: bytes) -> tuple[dict[int, bytes], int, int, int, bytes]:
     found: dict[int, bytes] = {}
     if pos == end:
         return found, legacy, ciphers_at, ciphers_size, compression
-    start = pos = pos + 2
+    first = pos = pos + 2
     if pos > end or int.from_bytes(raw[pos - 2 : pos]) != end - pos:
         refuse(Fault.LENGTH_MISMATCH, "the extensions do not end where the hello ends", min(pos - 2, end))
     count = kind = 0
     try:
         while pos < end:
             kind, size = _two_shorts(raw, pos)
-            pos += 4
-            stop = pos + size
-            found[kind] = raw[pos:stop]
-            pos = stop
+            start = pos + 4
+            pos = start + size
+            found[kind] = raw[start:pos]
             count += 1
     except struct_error:
         pos = -1
@@ -333,7 +341,7 @@ def _split(raw: bytes) -> tuple[dict[int, bytes], int, int, int, bytes]:
         pos != end or count != len(found) or USE_SRTP in found
         or (PRE_SHARED_KEY in found and kind != PRE_SHARED_KEY)
     ):  # fmt: skip
-        _refuse_extensions(raw, start)
+        _refuse_extensions(raw, first)
     return found, legacy, ciphers_at, ciphers_size, compression
 
 
