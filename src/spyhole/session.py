@@ -7,6 +7,7 @@ into one `Refused`: who ended it, the reason, and the alert that the client gets
 from __future__ import annotations
 
 import itertools
+from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING
 
@@ -44,7 +45,8 @@ async def session(
 
     Without a `log` what only a log needs is not made.
     """
-    record = ConnectionRecord(next(_ids), time(), client.peer, listener, monotonic())
+    peer = "" if log is None else client.peer
+    record = ConnectionRecord(next(_ids), time(), peer, listener, monotonic())
     config = snapshot.config
     alert: Alert | None = None
     try:
@@ -149,11 +151,15 @@ def _match(
     if hello is None:
         decision = snapshot.table.match(None, (), client.host, listener, tls=False)
     else:
-        try:
-            name = None if hello.server_name is None else parse_server_name(hello.server_name)
-        except InvalidServerName as error:
-            raise Refused.by(refusal.of_hello(error)) from None
-        decision = snapshot.table.match(name, hello.alpn, client.host, listener)
+        settled = snapshot.table.settled_by(hello.server_name)
+        if settled is not None:
+            decision = settled
+        else:
+            try:
+                name = None if hello.server_name is None else parse_server_name(hello.server_name)
+            except InvalidServerName as error:
+                raise Refused.by(refusal.of_hello(error)) from None
+            decision = snapshot.table.match(name, hello.alpn, client.host, listener)
     route = decision.route
     if route is not None:
         record.route, record.mode = route.name, route.mode
@@ -202,9 +208,9 @@ async def _dial(
     assert route.upstream is not None
     config = snapshot.config
     record.t_connect_start = monotonic()
-    _give_up_with(client)
     # What a plain client has said goes out with the connection's opening.
     first = client.ahead if client.tls is None else b""
+    give_up = partial(_give_up_with, client)
     # Not the errors themselves: their tracebacks lead here, and a cycle would keep the client's TLS engine.
     reason, detail = Reason.INTERNAL_ERROR, "no server to dial"
     for address in snapshot.upstreams[route.upstream].candidates():
@@ -214,6 +220,7 @@ async def _dial(
                 config.connect_timeout,
                 first=first,
                 keepalive=config.keepalive,
+                before_wait=give_up,
                 loop=client.loop,
             )
         except DialError as error:

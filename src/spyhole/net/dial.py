@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from _socket import socket
-from functools import lru_cache
 from socket import (
     AF_INET,
     AF_INET6,
@@ -20,23 +19,22 @@ from socket import (
     TCP_KEEPIDLE,
     TCP_NODELAY,
 )
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from spyhole.errors import PeerError
 from spyhole.net.fiber import Waiter
 from spyhole.net.loop import BROKEN, WRITABLE, running_loop
-from spyhole.net.resolver import Resolved
 from spyhole.net.stream import SEND_FLAGS, Stream
 from spyhole.outcome import Reason
 from spyhole.upstreams.address import Address, TcpAddress, UnixAddress, parse_address
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-    from typing import Any
+    from collections.abc import Callable, Coroutine
 
     from spyhole.net.loop import HotLoop
 
 _UNIX_RETRY = 0.01  # seconds
+_FAMILIES: Final = {4: AF_INET, 6: AF_INET6}
 _REFUSED = frozenset({errno.ECONNREFUSED, errno.ECONNRESET, errno.ENOENT})
 _NO_DESCRIPTORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -56,6 +54,7 @@ def dial(
     *,
     first: bytes = b"",
     keepalive: float | None = 120.0,
+    before_wait: Callable[[], None] | None = None,
     loop: HotLoop | None = None,
 ) -> Coroutine[Any, Any, Stream]:
     """Return a stream connected to `address` ("10.0.0.5:443", "[::1]:443", "name:443", "unix:/path").
@@ -63,29 +62,35 @@ def dial(
     `timeout`, in seconds, covers the resolution of a host name and every address it resolves to, tried in
     the resolver's order. `first` is sent as soon as there is a connection: `Stream.sent` says how much of
     it, the rest is the caller's. `keepalive` is the seconds of silence before TCP probes begin, None for
-    never. `loop`: the running one. To be awaited; raises `DialError` then, and ValueError at once for an address
-    that is none. The caller ends the stream; cancelling resets it.
+    never. `before_wait` is called each time that it has to wait. `loop`: the running one.
+
+    To be awaited; raises `DialError` then, and ValueError at once for an address that is none. The caller
+    ends the stream; cancelling resets it.
     """
     if isinstance(address, str):
         address = parse_address(address)
     loop = loop or running_loop()
-    options = _Options(first, keepalive)
-    target = _target(address)
-    if target is not None:
-        return _connect(loop, target, address.text, timeout, options)
-    assert isinstance(address, TcpAddress)
-    return _dial_name(loop, address, timeout, options)
+    options = first, keepalive, before_wait
+    if isinstance(address, UnixAddress):
+        return _connect(loop, AF_UNIX, address.path, address.text, timeout, *options)
+    if address.family is None:
+        return _dial_name(loop, address, timeout, *options)
+    return _connect(
+        loop, _FAMILIES[address.family], (address.host, address.port), address.text, timeout, *options
+    )
 
 
-class _Options(NamedTuple):
-    """What a connection gets when it is opened: see `dial`."""
-
-    first: bytes
-    keepalive: float | None
-
-
-async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, options: _Options) -> Stream:
+async def _dial_name(
+    loop: HotLoop,
+    address: TcpAddress,
+    timeout: float,
+    first: bytes,
+    keepalive: float | None,
+    before_wait: Callable[[], None] | None,
+) -> Stream:
     ends = loop.time() + timeout
+    if before_wait is not None:
+        before_wait()
     try:
         targets = await loop.resolver.resolve(address.host, address.port, timeout)
     except OSError as error:  # gaierror and TimeoutError alike
@@ -99,26 +104,23 @@ async def _dial_name(loop: HotLoop, address: TcpAddress, timeout: float, options
             # duration.
             share = max(0.1, round(left / (len(targets) - number), 1))
             try:
-                return await _connect(loop, target, f"{address} ({target.sockaddr[0]})", share, options)
+                name = f"{address} ({target.sockaddr[0]})"
+                return await _connect(loop, *target, name, share, first, keepalive, before_wait)
             except DialError as error:
                 reason, detail = error.reason, error.detail
     raise DialError(reason, detail)
 
 
-@lru_cache(1024)
-def _target(address: Address) -> Resolved | None:
-    if isinstance(address, UnixAddress):
-        return Resolved(AF_UNIX, address.path)
-    if address.family is None:
-        return None
-    return Resolved(AF_INET if address.family == 4 else AF_INET6, (address.host, address.port))
-
-
 async def _connect(
-    loop: HotLoop, target: Resolved, name: str, timeout: float, options: _Options
+    loop: HotLoop,
+    family: int,
+    sockaddr: Any,
+    name: str,
+    timeout: float,
+    first: bytes,
+    keepalive: float | None,
+    before_wait: Callable[[], None] | None,
 ) -> Stream:
-    family, sockaddr = target
-    first, keepalive = options
     try:
         sock = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)
     except OSError as error:
@@ -126,7 +128,7 @@ async def _connect(
     stream = Stream(sock, loop, name)
     try:
         if family == AF_UNIX:
-            await _connect_unix(stream, sockaddr, timeout)
+            await _connect_unix(stream, sockaddr, timeout, before_wait)
             _send(stream, first)
             return stream
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
@@ -138,6 +140,8 @@ async def _connect(
             raise _failure(code, name)
         # A server on this machine has answered by now. To send is to ask, and spares a wake.
         if not _send(stream, first):
+            if before_wait is not None:
+                before_wait()
             with stream.within(timeout):
                 await stream.event(WRITABLE)
             # HUP without an error: connected and ended already, which the reader finds out
@@ -158,7 +162,9 @@ async def _connect(
     return stream
 
 
-async def _connect_unix(stream: Stream, path: str, timeout: float) -> None:
+async def _connect_unix(
+    stream: Stream, path: str, timeout: float, before_wait: Callable[[], None] | None
+) -> None:
     ends = stream.loop.time() + timeout
     while True:
         try:
@@ -167,6 +173,8 @@ async def _connect_unix(stream: Stream, path: str, timeout: float) -> None:
             # the listener's queue is full, and nothing tells when it has room again
             if stream.loop.time() > ends:
                 raise TimeoutError from None
+            if before_wait is not None:
+                before_wait()
             pause = Waiter()
             stream.loop.call_later(_UNIX_RETRY, pause.wake)
             await pause.wait()

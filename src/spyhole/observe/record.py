@@ -32,8 +32,7 @@ class ConnectionRecord:
     The `t_…` are moments of `time.monotonic()`; a phase that was not reached keeps None. Durations, ALPN,
     versions and JA4 are computed when the record is written, not before.
 
-    Most of it is never set on most connections. So the defaults are the class's, where they cost neither time
-    nor memory.
+    Most of it is never set on most connections: so the defaults are the class's, where they cost nothing.
     """
 
     t_accept: float | None = None
@@ -70,11 +69,11 @@ class ConnectionRecord:
     """What the reason leaves open, for people: the system's error, OpenSSL's reason, what was malformed."""
 
     def __init__(
-        self, id: int, started: float, client: str, listener: str, t_accept: float | None = None
+        self, number: int, started: float, client: str, listener: str, t_accept: float | None = None
     ) -> None:
-        """`started`: wall clock at accept, as of `time.time()`. `client`: `192.0.2.1:5555`, `[2001:db8::1]:5555`,
-        `unix:`."""
-        self.id = id
+        """`started`: wall clock at accept, as of `time.time()`; `client`: "192.0.2.1:5555", "[::1]:5555",
+        "unix:"."""
+        self.id = number
         self.started = started
         self.client = client
         self.listener = listener

@@ -37,15 +37,21 @@ class Decision(NamedTuple):
     server_name: str | None
     rule: Rule | None
     tls: bool
+    refusal: Reason | None
+    """Why the connection is refused; None when it is carried."""
     almost: Rule | None = None
     """Where nothing matched: the first rule whose name did, and another condition did not hold."""
 
-    @property
-    def refusal(self) -> Reason | None:
-        """Why the connection is refused; None when it is carried."""
-        if self.route is None:
-            return Reason.NO_ROUTE if self.tls else Reason.NOT_TLS
-        return Reason.REJECTED if self.route.mode is Mode.REJECT else None
+    @classmethod
+    def to(cls, rule: Rule, server_name: str | None, tls: bool) -> Decision:
+        """`rule` takes the connection."""
+        route = rule.route
+        return cls(route, server_name, rule, tls, Reason.REJECTED if route.mode is Mode.REJECT else None)
+
+    @classmethod
+    def none(cls, server_name: str | None, tls: bool, almost: Rule | None) -> Decision:
+        """No rule does."""
+        return cls(None, server_name, None, tls, Reason.NO_ROUTE if tls else Reason.NOT_TLS, almost)
 
     @property
     def why(self) -> str:

@@ -31,7 +31,17 @@ _Rules: TypeAlias = list[Rule]
 class RouteTable:
     """An immutable set of routes, ready to be asked."""
 
-    __slots__ = ("_any", "_any_depth", "_exact", "_not_tls", "_one_label", "_regexes", "_settled", "routes")
+    __slots__ = (
+        "_any",
+        "_any_depth",
+        "_exact",
+        "_not_tls",
+        "_one_label",
+        "_regexes",
+        "_settled",
+        "_settled_as_sent",
+        "routes",
+    )
 
     def __init__(self, routes: Iterable[Route]) -> None:
         """Raises `PatternError` for a regular expression that does not compile."""
@@ -45,11 +55,21 @@ class RouteTable:
         for route in self.routes:
             self._add(route)
         self._settled: dict[str | None, Decision] = {
-            name: Decision(rules[0].route, name, rules[0], True)
+            name: Decision.to(rules[0], name, True)
             for name, rules in [*self._exact.items(), (None, self._any)]
             if rules and rules[0].conditions.unconditional
         }
         """Names that one look-up decides, because the first rule has no condition: the common case."""
+        self._settled_as_sent = {
+            None if name is None else name.encode(): decision for name, decision in self._settled.items()
+        }
+
+    def settled_by(self, raw: bytes | None) -> Decision | None:
+        """The decision, if the server name as it was sent is all that it takes; None: ask `match`.
+
+        Only for a name that stands in a route as it was sent: such a name needs no other check.
+        """
+        return self._settled_as_sent.get(raw)
 
     def match(
         self,
@@ -97,10 +117,10 @@ class RouteTable:
             if trace is not None:
                 trace.append(Tried.on(rule, question, named=named, taken=taken))
             if taken:
-                return Decision(rule.route, server_name, rule, tls)
+                return Decision.to(rule, server_name, tls)
             if named and almost is None:
                 almost = rule
-        return Decision(None, server_name, None, tls, almost)
+        return Decision.none(server_name, tls, almost)
 
     def _candidates(self, server_name: str | None, tls: bool) -> Iterator[tuple[Rule, bool]]:
         """Rules in the order to try them, and whether the name matches: False only for `sni_regex`."""

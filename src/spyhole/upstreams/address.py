@@ -34,19 +34,18 @@ class TcpAddress:
 
     host: str
     port: int
+    family: Literal[4, 6] | None = field(init=False, compare=False, repr=False)
+    """4 or 6; None when it is a name, which has to be resolved, or `ANY_HOST`, which is both."""
     text: str = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        # made once: it is asked for with each connection
-        shown = f"[{self.host}]" if ":" in self.host else self.host
-        object.__setattr__(self, "text", f"{shown}:{self.port}")
-
-    @property
-    def family(self) -> Literal[4, 6] | None:
-        """4 or 6; None when it is a name, which has to be resolved, or `ANY_HOST`, which is both."""
-        if ":" in self.host:
-            return 6
-        return 4 if _DOTTED.fullmatch(self.host) else None
+        # made once: both are asked for with each connection
+        is_v6 = ":" in self.host
+        family = 6 if is_v6 else 4 if _DOTTED.fullmatch(self.host) else None
+        object.__setattr__(self, "family", family)
+        object.__setattr__(
+            self, "text", f"[{self.host}]:{self.port}" if is_v6 else f"{self.host}:{self.port}"
+        )
 
     def __str__(self) -> str:
         return self.text

@@ -36,9 +36,9 @@ from spyhole.wire.extensions import (
     TLS13,
     USE_SRTP,
 )  # fmt: skip
+from spyhole.wire.familiar import Said, learn, recall
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
 from spyhole.wire.message import take_apart
-from spyhole.wire.familiar import Said, learn, recall
 from spyhole.wire.rules import SMALL, rules_for
 
 __all__ = [
@@ -128,7 +128,7 @@ class ClientHello:
 
 
 def whole_hello(data: bytes | memoryview, max_size: int) -> ClientHello | None:
-    """The hello, if `data` begins with one record that holds all of it; None: it takes a `ClientHelloParser`.
+    """The hello, if `data` begins with one record that holds it whole; None: it takes a `ClientHelloParser`.
 
     Raises `ClientHelloError`.
     """

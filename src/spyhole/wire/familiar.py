@@ -1,10 +1,11 @@
 """Hellos of a kind that was seen before: what is the same bytes in one hello after another is checked once.
 
-The hellos of one client differ in random, session id, server name, key shares and what no check looks at; all
-else is the client's own and stays as it is. A *layout* says where the one and the other stand in a hello of that
-length and those first cipher suites. When what stays was sound before, it is sound now, and the name and the
-key share that a server would use are all that is looked at. Everything else goes the long way: a layout that is new,
-a pre-shared key, a client that permutes its extensions (as Chrome does), and whatever is wrong.
+The hellos of one client differ in random, session id, server name, key shares and what no check looks at;
+all else is the client's own and stays as it is. A *layout* says where the one and the other stand in a
+hello of that length and those first cipher suites. When what stays was sound before, it is sound now, and the name
+and the key share that a server would use are all that is looked at. Everything else goes the long way: a
+layout that is new, a pre-shared key, a client that permutes its extensions (as Chrome does), and whatever is
+wrong.
 """
 
 from __future__ import annotations
