@@ -6,7 +6,6 @@ into one `Refused`: who ended it, the reason, and the alert that the client gets
 
 from __future__ import annotations
 
-import itertools
 from functools import partial
 from time import monotonic, time
 from typing import TYPE_CHECKING
@@ -35,8 +34,6 @@ if TYPE_CHECKING:
     from spyhole.refusal import Refusal
     from spyhole.snapshot import Snapshot
 
-_ids = itertools.count(1)
-
 
 async def session(
     client: Stream, listener: str, snapshot: Snapshot, log: Callable[[ConnectionRecord], None] | None
@@ -46,7 +43,7 @@ async def session(
     Without a `log` what only a log needs is not made.
     """
     peer = "" if log is None else client.peer
-    record = ConnectionRecord(next(_ids), time(), peer, listener, monotonic())
+    record = ConnectionRecord(time(), peer, listener, monotonic())
     config = snapshot.config
     alert: Alert | None = None
     try:

@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from spyhole.net import deadlines
-from spyhole.net.deadlines import Deadlines, DeadlinesBySeconds
+from spyhole.net.deadlines import BySeconds, Deadlines, Rounds
 
 
 class Clock:
@@ -29,6 +29,9 @@ class Clock:
     def call_at(self, when: float, callback: Callable[[], None]) -> object:
         self.timers.append((when, callback))
         return object()
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> object:
+        return self.call_at(self.now + seconds, callback)
 
     def call_exception_handler(self, context: dict[str, Any]) -> None:
         self.defects.append(context)
@@ -224,7 +227,7 @@ def test_an_error_of_one_is_reported_and_the_others_are_called() -> None:
 
 def test_one_queue_for_each_duration_and_not_without_bound() -> None:
     with a_clock() as clock:
-        queues = DeadlinesBySeconds(clock.loop)
+        queues = BySeconds(Deadlines, clock.loop)
         kept = queues[5.0]
         waits = Waits()
         kept.add(waits)
@@ -238,7 +241,7 @@ def test_one_queue_for_each_duration_and_not_without_bound() -> None:
 
 def test_a_queue_that_was_dropped_while_empty_still_serves_its_holder() -> None:
     with a_clock() as clock:
-        queues = DeadlinesBySeconds(clock.loop)
+        queues = BySeconds(Deadlines, clock.loop)
         held = queues[5.0]
         for seconds in range(10, 500):
             assert queues[seconds].seconds == seconds
@@ -247,3 +250,77 @@ def test_a_queue_that_was_dropped_while_empty_still_serves_its_holder() -> None:
         held.add(waits)
         clock.move(5)
         assert waits.expired == 1
+
+
+# rounds
+
+
+class Looked:
+    """One that counts how often it was looked at, and what it does then."""
+
+    def __init__(self, then: Callable[[], None] = lambda: None) -> None:
+        self.then = then
+        self.looks = 0
+
+    def look(self) -> None:
+        self.looks += 1
+        self.then()
+
+
+def test_a_round_looks_at_everybody_until_they_are_discarded() -> None:
+    with a_clock() as clock:
+        rounds = Rounds(clock.loop, 10)
+        one, other = Looked(), Looked()
+        rounds.add(one)
+        clock.move(9)
+        rounds.add(other)
+        assert (one.looks, other.looks) == (0, 0)
+        clock.move(1)
+        assert (one.looks, other.looks) == (1, 1)
+        rounds.discard(one)
+        rounds.discard(one)
+        clock.move(10)
+        assert (one.looks, other.looks) == (1, 2)
+
+
+def test_without_anybody_to_look_at_the_rounds_end_and_begin_again_with_the_next() -> None:
+    with a_clock() as clock:
+        rounds = Rounds(clock.loop, 10)
+        one = Looked()
+        rounds.add(one)
+        rounds.discard(one)
+        clock.move(10)
+        assert clock.timers == []
+        rounds.add(one)
+        clock.move(10)
+        assert one.looks == 1
+
+
+def test_whoever_is_discarded_within_a_round_is_not_looked_at_any_more() -> None:
+    with a_clock() as clock:
+        rounds = Rounds(clock.loop, 10)
+        both: list[Looked] = []
+
+        def discard_both() -> None:
+            for one in both:
+                rounds.discard(one)
+
+        both += [Looked(discard_both), Looked(discard_both)]
+        for one in both:
+            rounds.add(one)
+        clock.move(10)
+        assert sum(one.looks for one in both) == 1
+
+
+def test_a_look_that_fails_is_told_and_keeps_nobody_from_being_looked_at() -> None:
+    def fail() -> None:
+        raise ValueError("a defect")
+
+    with a_clock() as clock:
+        rounds = Rounds(clock.loop, 10)
+        both = [Looked(fail), Looked(fail)]
+        for one in both:
+            rounds.add(one)
+        clock.move(10)
+        assert [one.looks for one in both] == [1, 1]
+        assert [str(defect["exception"]) for defect in clock.defects] == ["a defect", "a defect"]

@@ -23,7 +23,7 @@ from spyhole.observe.record import ConnectionRecord
 
 
 def record(number: int, padding: int = 0) -> ConnectionRecord:
-    return ConnectionRecord(number, 0.0, f"client {number}", "x" * padding)
+    return ConnectionRecord(0.0, f"client {number}", "x" * padding)
 
 
 def numbers(data: bytes) -> list[int]:
@@ -285,7 +285,7 @@ class TestPipe:
             "from spyhole.observe.record import ConnectionRecord\n"
             "log, me = AccessLog('-'), int(sys.argv[1])\n"
             "for n in range(400):\n"
-            "    log.write(ConnectionRecord(n, 0.0, f'client {me + n}', 'x' * (n % 250)))\n"
+            "    log.write(ConnectionRecord(0.0, f'client {me + n}', 'x' * (n % 250)))\n"
             "    log.flush()\n"
             "log.close(patience=60)\n"
         )

@@ -28,9 +28,7 @@ moments = st.none() | st.floats(0, 1e7)
 
 @st.composite
 def records(draw: st.DrawFn) -> ConnectionRecord:
-    record = ConnectionRecord(
-        draw(st.integers(0, 2**63)), draw(st.floats(0, 4e9)), draw(texts), draw(texts), draw(moments)
-    )
+    record = ConnectionRecord(draw(st.floats(0, 4e9)), draw(texts), draw(texts), draw(moments))
     if draw(st.booleans()):
         alpn = draw(st.lists(names, max_size=12).map(tuple))
         versions = draw(st.lists(st.sampled_from([*VERSIONS, 0x7F17, 0]), max_size=12).map(tuple))
@@ -105,19 +103,19 @@ class TestJson:
 
     @given(st.binary(max_size=255))
     def test_a_server_name_can_be_had_back_byte_for_byte(self, name: bytes) -> None:
-        record = ConnectionRecord(1, 0.0, "192.0.2.1:5", "a")
+        record = ConnectionRecord(0.0, "192.0.2.1:5", "a")
         record.server_name = name
         assert json.loads(json_line(record))["server_name"].encode("latin-1") == name
 
     @pytest.mark.parametrize("byte", [b"a", b"\xff", b"\n", b'"', b"\0"])
     def test_a_name_of_64_kib_is_cut_and_says_so(self, byte: bytes) -> None:
-        record = ConnectionRecord(1, 0.0, "192.0.2.1:5", "a")
+        record = ConnectionRecord(0.0, "192.0.2.1:5", "a")
         record.server_name = byte * 65_535
         assert json.loads(json_line(record))["server_name"] == byte.decode("latin-1") * 255 + "…(+65280)"
 
     def test_the_largest_record_keeps_what_names_it(self) -> None:
         long, wide = b"\xff" * 65_535, "\U0001f600" * 10_000
-        record = ConnectionRecord(1, 0.0, wide, wide, 0.0)
+        record = ConnectionRecord(0.0, wide, wide, 0.0)
         record.greeting = Greeting((long,) * 100, (0x0304,) * 100, FINGERPRINT)
         record.server_name = long
         record.route = record.upstream = record.detail = record.cipher = record.mode = (
@@ -130,7 +128,7 @@ class TestJson:
         assert human_line(record).endswith(b"\n")
 
     def test_an_ordinary_line(self) -> None:
-        record = ConnectionRecord(7, 1_700_000_000.1239, "192.0.2.1:5555", "web", 100.0)
+        record = ConnectionRecord(1_700_000_000.1239, "192.0.2.1:5555", "web", 100.0)
         record.greeting = Greeting((b"h2", b"http/1.1"), (0x0304, 0x0303), FINGERPRINT)
         record.server_name, record.route, record.mode = b"git.example.com", "routes[1]", "passthrough"
         record.upstream, record.bytes_in, record.bytes_out = "10.0.0.5:443", 517, 3000
@@ -163,7 +161,7 @@ class TestHuman:
     def test_a_carried_connection(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(time, "localtime", time.gmtime)
         formats._local.cache_clear()
-        record = ConnectionRecord(7, 43_201.1239, "192.0.2.1:5555", "web", 100.0)
+        record = ConnectionRecord(43_201.1239, "192.0.2.1:5555", "web", 100.0)
         record.server_name, record.route, record.mode = b"git.example.com", "git", "passthrough"
         record.upstream, record.bytes_in, record.bytes_out, record.t_end = (
             "10.0.0.5:443",
@@ -181,7 +179,7 @@ class TestHuman:
         formats._local.cache_clear()
 
     def test_a_refused_connection_says_why(self) -> None:
-        record = ConnectionRecord(7, 43_201.1239, "192.0.2.1:5555", "web", 100.0)
+        record = ConnectionRecord(43_201.1239, "192.0.2.1:5555", "web", 100.0)
         record.server_name, record.t_end, record.alert = b"no.example.com", 100.01, 112
         record.reason, record.detail = Reason.NO_ROUTE, "2 routes tried"
         assert human_line(record).decode()[13:] == (
@@ -226,6 +224,6 @@ class TestHuman:
 
 def test_real_hellos_have_their_ja4(vectors: Path) -> None:
     row = json.loads((vectors / "browsers.json").read_text())[0]
-    record = ConnectionRecord(1, 0.0, "192.0.2.1:5", "a")
+    record = ConnectionRecord(0.0, "192.0.2.1:5", "a")
     record.greeting = Greeting.of(ClientHello.parse(bytes.fromhex(row["hex"])[5:]))
     assert json.loads(json_line(record))["ja4"] == row["ja4"]

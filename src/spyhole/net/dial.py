@@ -134,7 +134,7 @@ async def _connect(
         sock.setsockopt(IPPROTO_TCP, TCP_NODELAY, 1)
         if keepalive is not None:
             sock.setsockopt(SOL_SOCKET, SO_KEEPALIVE, 1)
-            sock.setsockopt(IPPROTO_TCP, TCP_KEEPIDLE, max(1, round(keepalive)))
+            sock.setsockopt(IPPROTO_TCP, TCP_KEEPIDLE, int(keepalive) or 1)
         code = sock.connect_ex(sockaddr)
         if code and code != errno.EINPROGRESS:
             raise _failure(code, name)

@@ -22,14 +22,16 @@ import asyncio
 import select
 import selectors
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from spyhole.net.deadlines import DeadlinesBySeconds
+from spyhole.net.deadlines import BySeconds, Deadlines, Rounds
 from spyhole.net.resolver import Resolver
 
 if TYPE_CHECKING:
     from _socket import socket
     from collections.abc import Callable, Coroutine, Mapping, Sequence
+    from contextvars import Context
 
 T = TypeVar("T")
 
@@ -63,6 +65,8 @@ class HotSelector(selectors.BaseSelector):
         self._retired: list[socket] = []
         self._dispatching = False
         self.turn = 0
+        self.recalled = False
+        """Set while hot callbacks run, when asyncio is to have its turn after the batch."""
         self.on_error: Callable[[BaseException], None] | None = None
 
     # hot descriptors
@@ -100,35 +104,51 @@ class HotSelector(selectors.BaseSelector):
     # what asyncio asks of a selector
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """Poll once: call the hot descriptors' callbacks, return the others to asyncio."""
-        again: Sequence[Callable[[], None]] = ()
-        if self._again:
-            again, self._again = self._again, []
-            timeout = 0
-        elif timeout is None:
-            timeout = -1
-        elif timeout > 0:
-            # epoll counts in milliseconds and asyncio's clock is finer: round up, or it spins.
-            timeout = int(timeout * 1000 + 0.999) / 1000
-        else:
-            timeout = 0
+        """Call the hot descriptors' callbacks, and return once there is something for asyncio to do.
+
+        That is: one of its own descriptors is ready, it was given a callback or a timer (`recalled`), or
+        its `timeout` is over. A trip through asyncio for each poll would cost as much as the callbacks do.
+        """
+        ends = None if timeout is None else monotonic() + timeout
+        self.recalled = timeout is not None and timeout <= 0
         ready: list[tuple[selectors.SelectorKey, int]] = []
+        while True:
+            again: Sequence[Callable[[], None]] = ()
+            if self._again:
+                again, self._again = self._again, []
+                wait = 0.0
+            elif ends is None:
+                wait = -1.0
+            else:
+                # epoll counts in milliseconds and asyncio's clock is finer: round up, or it spins.
+                wait = max(0.0, int((ends - monotonic()) * 1000 + 0.999) / 1000)
+            happened = self._dispatch(self._poll(wait, _BATCH), again, ready)
+            if ready or self.recalled or not happened:
+                return ready
+
+    def _dispatch(
+        self,
+        events: Sequence[tuple[int, int]],
+        again: Sequence[Callable[[], None]],
+        ready: list[tuple[selectors.SelectorKey, int]],
+    ) -> bool:
+        """One batch. False: nothing has happened."""
         hot = self._hot
         self.turn += 1
         self._dispatching = True
         try:
-            for fd, events in self._poll(timeout, _BATCH):
+            for fd, mask in events:
                 callback = hot.get(fd)
                 if callback is not None:
                     try:
-                        callback(events)
+                        callback(mask)
                     except Exception as error:
                         self._report(error)
                 elif key := self._cold.get(fd):
-                    mask = (selectors.EVENT_WRITE if events & ~READABLE else 0) | (
-                        selectors.EVENT_READ if events & ~WRITABLE else 0
+                    wanted = (selectors.EVENT_WRITE if mask & ~READABLE else 0) | (
+                        selectors.EVENT_READ if mask & ~WRITABLE else 0
                     )
-                    ready.append((key, mask & key.events))
+                    ready.append((key, wanted & key.events))
             for call in again:
                 try:
                     call()
@@ -140,7 +160,7 @@ class HotSelector(selectors.BaseSelector):
                 retired, self._retired = self._retired, []
                 for sock in retired:
                     _close(sock)
-        return ready
+        return bool(events or again)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """See `selectors.BaseSelector`."""
@@ -195,7 +215,29 @@ class HotLoop(asyncio.SelectorEventLoop):
         super().__init__(self.hot)
         self.hot.on_error = self.report
         self.resolver = Resolver(self)
-        self.deadlines = DeadlinesBySeconds(self)
+        self.deadlines = BySeconds(Deadlines, self)
+        self.rounds = BySeconds(Rounds, self)
+
+    # What gives asyncio something to do ends the poll that it waits in.
+
+    def call_soon(  # type: ignore[override]  # typeshed spells it with a TypeVarTuple
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """See asyncio."""
+        self.hot.recalled = True
+        return super().call_soon(callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """See asyncio."""
+        self.hot.recalled = True
+        return super().call_at(when, callback, *args, context=context)
+
+    def stop(self) -> None:
+        """See asyncio."""
+        self.hot.recalled = True
+        super().stop()
 
     def report(self, error: BaseException) -> None:
         """Tell the loop's exception handler of a defect in a connection's code."""

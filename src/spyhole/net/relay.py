@@ -19,7 +19,6 @@ from spyhole.net.secure import DecryptDirection, EncryptDirection
 from spyhole.outcome import EndedBy, Reason
 
 if TYPE_CHECKING:
-    from spyhole.net.deadlines import Deadlines
     from spyhole.net.stream import Stream
 
 # An idle connection is found by looking this often per timeout whether it has moved a byte since, so
@@ -110,9 +109,9 @@ class Relay(Waiter):
         self.breaking = False  # one side's socket failed: what it had sent is being delivered
         self._first: EndedBy | None = None
         self._half_close_timeout = half_close_timeout
-        self._looks = self._queue(idle_timeout)
+        self._looks = None if idle_timeout is None else client.loop.rounds[idle_timeout / _LOOKS]
         self._moved = 0
-        self._quiet = 0
+        self._quiet = -1
         engine = client.tls
         self.up: Direction
         self.down: Direction
@@ -163,10 +162,13 @@ class Relay(Waiter):
 
     def half_closed(self) -> None:
         """One direction is done with, the other goes on."""
-        self._stop_looking()
-        self._quiet = 0
-        self._looks = self._queue(self._half_close_timeout)
         if self._looks is not None:
+            self._looks.discard(self)
+        self._quiet = -1
+        timeout = self._half_close_timeout
+        self._looks = None
+        if timeout is not None:
+            self._looks = self.client.loop.rounds[timeout / _LOOKS]
             self._looks.add(self)
 
     def end_cleanly(self) -> None:
@@ -199,7 +201,8 @@ class Relay(Waiter):
         if self.over:
             return
         self.over = True
-        self._stop_looking()
+        if self._looks is not None:
+            self._looks.discard(self)
         self.ending = Ending(ended_by, reason, detail, self.up.moved, self.down.moved)
         clean = reason is Reason.CLOSED if clean is None else clean
         if last_words:
@@ -220,21 +223,11 @@ class Relay(Waiter):
 
     # idleness
 
-    def expire(self) -> None:
-        """Look whether anything moved since the last time. For a queue of deadlines."""
+    def look(self) -> None:
+        """Look whether anything moved since the last time."""
         moved = self.up.moved + self.down.moved
         self._quiet = self._quiet + 1 if moved == self._moved else 0
         self._moved = moved
-        if self._quiet < _LOOKS:
-            assert self._looks is not None
-            self._looks.add(self)
-        else:
+        if self._quiet == _LOOKS:
             half = (self.up.state | self.down.state) & FINISHED
             self.end(EndedBy.PROXY, Reason.HALF_CLOSE_TIMEOUT if half else Reason.IDLE_TIMEOUT)
-
-    def _stop_looking(self) -> None:
-        if self._looks is not None:
-            self._looks.discard(self)
-
-    def _queue(self, timeout: float | None) -> Deadlines | None:
-        return None if timeout is None else self.client.loop.deadlines[timeout / _LOOKS]

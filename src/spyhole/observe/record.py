@@ -68,12 +68,9 @@ class ConnectionRecord:
     detail: str | None = None
     """What the reason leaves open, for people: the system's error, OpenSSL's reason, what was malformed."""
 
-    def __init__(
-        self, number: int, started: float, client: str, listener: str, t_accept: float | None = None
-    ) -> None:
+    def __init__(self, started: float, client: str, listener: str, t_accept: float | None = None) -> None:
         """`started`: wall clock at accept, as of `time.time()`; `client`: "192.0.2.1:5555", "[::1]:5555",
         "unix:"."""
-        self.id = number
         self.started = started
         self.client = client
         self.listener = listener

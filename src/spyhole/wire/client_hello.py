@@ -128,7 +128,7 @@ class ClientHello:
 
 
 def whole_hello(data: bytes | memoryview, max_size: int) -> ClientHello | None:
-    """The hello, if `data` begins with one record that holds it whole; None: it takes a `ClientHelloParser`.
+    """The hello, if `data` begins with one record that holds it all; None: it takes a `ClientHelloParser`.
 
     Raises `ClientHelloError`.
     """
@@ -141,7 +141,12 @@ def whole_hello(data: bytes | memoryview, max_size: int) -> ClientHello | None:
         or not total <= size <= _MAX_RECORD or size + 5 > len(data) or total > max_size
     ):  # fmt: skip
         return None
-    return ClientHello.parse(bytes(data[5 : 5 + total]), on_boundary=total == size)
+    raw = bytes(data[5 : 5 + total])
+    if total == size:
+        said = recall(raw)
+        if said is not None:
+            return ClientHello(*said, raw)
+    return ClientHello.parse(raw, on_boundary=total == size)
 
 
 @final
@@ -260,9 +265,6 @@ def _may_be_tls(wire: bytearray) -> bool:
 
 def _read(raw: bytes, on_boundary: bool) -> Said:
     """Check a whole message in OpenSSL's order."""
-    said = recall(raw) if on_boundary else None
-    if said is not None:
-        return said
     found, legacy, ciphers_at, ciphers_size, compression = _split(raw)
     rules = rules_for(len(raw))
     listed = found.get(SUPPORTED_VERSIONS)
@@ -301,7 +303,7 @@ def _read(raw: bytes, on_boundary: bool) -> Said:
         )
     offered = found.get(ALPN)
     protocols = () if offered is None else rules.parse_protocols(offered)
-    said = Said(server_name, protocols, versions)
+    said = server_name, protocols, versions
     if on_boundary and len(raw) <= SMALL:
         learn(raw, ciphers_at, found, version, said)
     return said

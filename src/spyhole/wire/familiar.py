@@ -2,10 +2,10 @@
 
 The hellos of one client differ in random, session id, server name, key shares and what no check looks at;
 all else is the client's own and stays as it is. A *layout* says where the one and the other stand in a
-hello of that length and those first cipher suites. When what stays was sound before, it is sound now, and the name
-and the key share that a server would use are all that is looked at. Everything else goes the long way: a
-layout that is new, a pre-shared key, a client that permutes its extensions (as Chrome does), and whatever is
-wrong.
+hello of that length and those first cipher suites. When what stays was sound before, it is sound now, and
+the name and the key share that a server would use are all that is looked at. Everything else goes the long
+way: a layout that is new, a pre-shared key, a client that permutes its extensions (as Chrome does), and
+whatever is wrong.
 """
 
 from __future__ import annotations
@@ -25,12 +25,8 @@ _PREFIX: Final = 48
 _BEFORE_SESSION: Final = 38
 
 
-class Said(NamedTuple):
-    """What the parser reads from a hello."""
-
-    server_name: bytes | None
-    alpn: tuple[bytes, ...]
-    versions: tuple[int, ...]
+# What the parser reads from a hello: server name, ALPN, versions.
+Said = tuple[bytes | None, tuple[bytes, ...], tuple[int, ...]]
 
 
 class _Share(NamedTuple):
@@ -67,7 +63,8 @@ def recall(raw: bytes) -> Said | None:
     """What a familiar hello says, whose record ends with it; None: read it."""
     if len(raw) <= _BEFORE_SESSION:
         return None
-    layout = _layouts.get(_place(raw))
+    ciphers_at = 39 + raw[_BEFORE_SESSION]
+    layout = _layouts.get((len(raw), raw[ciphers_at : ciphers_at + _PREFIX]))
     if layout is None:
         return None
     said = layout.sound.get(layout.constants(raw))
@@ -79,7 +76,7 @@ def recall(raw: bytes) -> Said | None:
     if layout.name is None:
         return said
     name = raw[layout.name]
-    return None if 0 in name else Said(name, said.alpn, said.versions)
+    return None if 0 in name else (name, said[1], said[2])
 
 
 def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int, said: Said) -> None:
@@ -91,7 +88,7 @@ def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int,
         return
     sizes = tuple(map(len, found.values()))
     signature = (ciphers_at, version, *found, *sizes)
-    place = _place(raw)
+    place = len(raw), raw[ciphers_at : ciphers_at + _PREFIX]
     layout = _layouts.get(place)
     if layout is None:
         if _seen_once.get(place) != signature:
@@ -109,11 +106,6 @@ def forget() -> None:
     """Forget everything: for tests."""
     _layouts.clear()
     _seen_once.clear()
-
-
-def _place(raw: bytes) -> tuple[int, bytes]:
-    start = _BEFORE_SESSION + 1 + raw[_BEFORE_SESSION]
-    return len(raw), raw[start : start + _PREFIX]
 
 
 def _put(table: dict[_K, _V], key: _K, value: _V, most: int = MOST) -> None:
