@@ -22,6 +22,7 @@ import asyncio
 import select
 import selectors
 from contextlib import suppress
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -109,21 +110,23 @@ class HotSelector(selectors.BaseSelector):
         That is: one of its own descriptors is ready, it was given a callback or a timer (`recalled`), or
         its `timeout` is over. A trip through asyncio for each poll would cost as much as the callbacks do.
         """
-        ends = None if timeout is None else monotonic() + timeout
-        self.recalled = timeout is not None and timeout <= 0
+        left = inf if timeout is None else timeout
+        ends = monotonic() + left
+        self.recalled = left <= 0
         ready: list[tuple[selectors.SelectorKey, int]] = []
         while True:
             again: Sequence[Callable[[], None]] = ()
             if self._again:
                 again, self._again = self._again, []
                 wait = 0.0
-            elif ends is None:
+            elif left == inf:
                 wait = -1.0
             else:
                 # epoll counts in milliseconds and asyncio's clock is finer: round up, or it spins.
-                wait = max(0.0, int((ends - monotonic()) * 1000 + 0.999) / 1000)
+                wait = int(left * 1000 + 0.999) / 1000
             happened = self._dispatch(self._poll(wait, _BATCH), again, ready)
-            if ready or self.recalled or not happened:
+            left = ends - monotonic()
+            if ready or self.recalled or left <= 0 or not happened:
                 return ready
 
     def _dispatch(
