@@ -52,6 +52,7 @@ HOSTILE: dict[str, tuple[bytes, Fault]] = {
     "33 empty records inside": (record(RAW[:50]) + record(b"") * 33, Fault.TOO_MANY_EMPTY_RECORDS),
     "an alert first": (record(b"\1\0", 21) + WIRE, Fault.UNEXPECTED_RECORD),
     "application data first": (record(b"x", 23) + WIRE, Fault.UNEXPECTED_RECORD),
+    "a heartbeat first": (record(bytes(19), 24) + WIRE, Fault.UNEXPECTED_RECORD),
     "a hello as application data": (record(RAW, 23), Fault.UNEXPECTED_RECORD),
     "a hello as an alert": (record(RAW, 21), Fault.UNEXPECTED_RECORD),
     "change_cipher_spec first": (record(b"\1", 20) + WIRE, Fault.UNEXPECTED_RECORD),

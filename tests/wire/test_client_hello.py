@@ -219,7 +219,8 @@ def test_a_refused_hello_still_tells_its_name() -> None:
         (b"\x80\x2e\x02\x03", 3),
         (b"\x80\x2e\x01\x04", 4),
         (b"\x80\x2e\x01\x00\x03", 5),
-        (b"\x18\x03\x03\x00\x01", 1),
+        (b"\x18\x02\x03\x00\x01", 2),
+        (b"\x19\x03\x03\x00\x01", 1),
     ],
 )
 def test_not_tls(wire: bytes, decided_at: int) -> None:

@@ -14,8 +14,8 @@ OpenSSL is 3.0, as a server of TLS 1.0 to 1.3. Exceptions, and why:
 What a server makes of a hello by its settings is none of this: no version, cipher or group in common, a
 key it does not know. SSL 3.0 is refused, as by every OpenSSL that was not built with it on purpose.
 
-What is TLS: the first byte is a content type of RFC 8446, 5.1 (20 to 23) and the second is 3. The
-answer is `NotTls` at the first byte that rules this out.
+What is TLS: the first byte is a content type (20 to 23: RFC 8446, 5.1; 24: RFC 6520) and the second is 3.
+The answer is `NotTls` at the first byte that rules this out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ __all__ = [
     "NotTls",
 ]
 
-_CHANGE_CIPHER_SPEC, _HANDSHAKE, _APPLICATION_DATA = 20, 22, 23
+_CHANGE_CIPHER_SPEC, _HANDSHAKE, _HEARTBEAT = 20, 22, 24
 _MAX_RECORD = 2**14
 
 _first_bytes = Struct(">BBxHBBH").unpack_from  # record type, major, length, message type and length
@@ -252,7 +252,7 @@ class ClientHelloParser:
 def _may_be_tls(wire: bytearray) -> bool:
     """Whether the first bytes are TLS, as far as they are there. Refuses an SSLv2-format hello."""
     first = wire[0] if wire else _HANDSHAKE
-    if _CHANGE_CIPHER_SPEC <= first <= _APPLICATION_DATA:
+    if _CHANGE_CIPHER_SPEC <= first <= _HEARTBEAT:
         return len(wire) < 2 or wire[1] == 3
     # SSLv2: a 15-bit length, the message type 1, and the version (RFC 5246, E.2)
     if first < 0x80 or (len(wire) > 1 and (first & 0x7F) << 8 | wire[1] < 9):
