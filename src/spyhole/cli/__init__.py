@@ -16,6 +16,7 @@ _COMMANDS = {
     "check": "Check a configuration, without running it.",
     "explain": "Show which route a connection would take, and why.",
     "hello": "Decode a ClientHello.",
+    "conformance": "Play hostile and legal clients against a proxy, this one or another.",
     "demo": "See it work, with throwaway certificates and backends.",
     "schema": "Print the JSON Schema of the configuration.",
 }

@@ -1,0 +1,240 @@
+"""The suite: which cases a proxy is asked, on which of its instances, and what becomes of them.
+
+A peer that the suite starts is started several times: with few routes and with many, and once more with a
+deadline that is long, for the legal hellos that come in many pieces. There a machine that is slow must not
+make a proxy look wrong; everywhere else the deadline is short, because waiting for it is what takes time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import resource
+import tempfile
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from spyhole.conformance import cases
+from spyhole.conformance.backends import Backends
+from spyhole.conformance.case import Case, Group, Then
+from spyhole.conformance.client import Stage, play
+from spyhole.conformance.expect import Expected, expect
+from spyhole.conformance.oracle import VERSION, OpenSsl, throwaway_certificates
+from spyhole.conformance.peers import Job, Peer
+from spyhole.conformance.process import Process, check, free_ports
+from spyhole.conformance.routes import BACKENDS, TERMINATED_NAMES, Routes
+from spyhole.conformance.scoring import Came, Result, Tally, not_tried, score
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+ROUTES: Final = (1, 99, 101, 10_000)
+"""With how many routes the names are tried."""
+MOST_ROUTES: Final = 100_000 - 1
+BASE: Final = 99
+"""With how many routes all the rest is tried."""
+LONG_DEADLINE: Final = 30.0
+_SETTLE: Final = 0.5
+"""Seconds for what a proxy still hands on when its client has left."""
+_CONNECTING: Final = 16
+_MOST_AT_ONCE: Final = 1500
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How the suite is run."""
+
+    deadline: float = 2.0
+    """Seconds that the proxy gives a client for its hello."""
+    patience: float = 5.0
+    """Seconds beyond it, after which a connection was left open."""
+    routes: Sequence[int] = ROUTES
+    only: Sequence[str] = ()
+    """Groups, or patterns of case names; none: all."""
+
+    def wants(self, case: Case) -> bool:
+        return not self.only or any(
+            pattern == case.group or fnmatch.fnmatchcase(case.name, pattern) for pattern in self.only
+        )
+
+
+@dataclass(slots=True)
+class Report:
+    """All results against one proxy."""
+
+    proxy: str
+    version: str
+    options: Options
+    results: list[Result] = field(default_factory=list)
+    openssl: str = VERSION
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def all_right(self) -> bool:
+        """Every case as it should be, and the proxy still there."""
+        return self.tally.all_right and not self.notes
+
+    @property
+    def tally(self) -> Tally:
+        return Tally.of(self.results)
+
+
+class Suite:
+    """Judges the cases and plays them, against one proxy after another."""
+
+    def __init__(self, options: Options, progress: Callable[[str], None] = lambda _: None) -> None:
+        """`progress` is told what is going on, now and then."""
+        self.options = options
+        self._progress = progress
+        self._oracle = OpenSsl()
+        self._at_once = asyncio.Semaphore(_room())
+
+    async def against_peer(self, peer: Peer, program: str) -> Report:
+        """Start the peer as often as it takes, and ask it everything. Raises NotStarted."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        report = Report(peer.name, peer.version(program), self.options)
+        async with AsyncExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spyhole-conformance-")))
+            cert, key = throwaway_certificates(folder, *TERMINATED_NAMES)[1]
+            runs = []
+            plan = self._plan()
+            ports = free_ports(2 * len(plan))
+            for number, (count, deadline, asked) in enumerate(plan):
+                backends = await stack.enter_async_context(Backends(BACKENDS))
+                directory = folder / str(number)
+                directory.mkdir()
+                port, terminating_port = ports[2 * number : 2 * number + 2]
+                job = Job(
+                    *(program, port, terminating_port, deadline, Routes.of(count)),
+                    *(backends.addresses, cert, key, directory),
+                )
+                self._progress(f"starting {peer.name} with {count:,} routes")
+                process = stack.enter_context(Process(peer, job))
+                stage = self._stage("127.0.0.1", port, backends, deadline)
+                ending = None
+                if peer.terminates_on is not None:
+                    ending = self._stage("127.0.0.1", peer.terminates_on(job), backends, deadline)
+                runs.append((process, _Run(count, asked, stage, ending)))
+            await asyncio.gather(*(process.wait_until_ready(run.stage) for process, run in runs))
+            self._progress(f"{peer.name} is up; {sum(len(run.asked) for _, run in runs):,} cases")
+            report.results = await self._results([run for _, run in runs])
+            report.notes += [
+                f"{peer.name} with {run.routes:,} routes ended by itself: {process.said}"
+                for process, run in runs
+                if not process.running
+            ]
+        report.seconds = clock() - began
+        return report
+
+    async def against_target(self, host: str, port: int, backends: Backends, *, terminates: bool) -> Report:
+        """Ask a proxy that somebody else has set up, to these backends. Raises NotSetUp."""
+        routes = self.options.routes[0]
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        stage = self._stage(host, port, backends, self.options.deadline)
+        await check(stage)
+        asked = self._judged(cases.everything(Routes.of(routes), self.options.deadline), routes)
+        run = _Run(routes, asked, stage, stage if terminates else None)
+        report = Report(f"{host}:{port}", "", self.options)
+        report.results = await self._results([run])
+        report.seconds = clock() - began
+        return report
+
+    def _plan(self) -> list[tuple[int, float, list[_Asked]]]:
+        """The instances of a peer: how many routes, which deadline, and what each is asked."""
+        deadline = self.options.deadline
+        plan: dict[tuple[int, float], list[_Asked]] = {}
+        for asked in self._judged(cases.everything(Routes.of(BASE), deadline), BASE):
+            if asked.case.group is not Group.NAMES:
+                key = BASE, LONG_DEADLINE if asked.takes_long else deadline
+                plan.setdefault(key, []).append(asked)
+        for count in self.options.routes:
+            listed = self._judged(cases.names_only(Routes.of(count)), count)
+            if listed:
+                plan.setdefault((count, deadline), []).extend(listed)
+        return [(count, deadline, asked) for (count, deadline), asked in plan.items()]
+
+    def _judged(self, listed: list[Case], count: int) -> list[_Asked]:
+        routes = Routes.of(count)
+        return [
+            _Asked(case, expect(case, self._oracle.judge(case.wire), routes))
+            for case in listed
+            if self.options.wants(case)
+        ]
+
+    def _stage(self, host: str, port: int, backends: Backends, deadline: float) -> Stage:
+        connecting = asyncio.Semaphore(_CONNECTING)
+        return Stage(host, port, backends, deadline, self.options.patience, connecting)
+
+    async def _results(self, runs: list[_Run]) -> list[Result]:
+        listed = await asyncio.gather(*(self._play_all(run) for run in runs))
+        return [result for results in listed for result in results]
+
+    async def _play_all(self, run: _Run) -> list[Result]:
+        """All cases at once, as far as there is room; then what came late; and then one more client."""
+        results = await asyncio.gather(*(self._play(run, asked) for asked in run.asked))
+        await asyncio.sleep(_SETTLE)
+        results = _with_the_late(results, run)
+        last = cases.afterwards(run.routes)
+        expected = expect(last, self._oracle.judge(last.wire), Routes.of(run.routes))
+        return [*results, await self._play(run, _Asked(last, expected))]
+
+    async def _play(self, run: _Run, asked: _Asked) -> Result:
+        case, expected = asked
+        stage = run.ending if case.terminates else run.stage
+        if stage is None:
+            return not_tried(case, run.routes, expected, "it does not terminate TLS")
+        async with self._at_once:
+            came = await play(case, stage, self._oracle)
+        return score(case, run.routes, expected, came)
+
+
+class _Asked(NamedTuple):
+    case: Case
+    expected: Expected
+
+    @property
+    def takes_long(self) -> bool:
+        """A legal hello that comes in pieces: it may not run into the deadline."""
+        return bool(self.case.pieces) and not self.expected.refusal
+
+
+class _Run(NamedTuple):
+    """One instance of a proxy, and what it is asked."""
+
+    routes: int
+    asked: list[_Asked]
+    stage: Stage
+    ending: Stage | None
+    """Where it terminates TLS."""
+
+
+def _with_the_late(results: list[Result], run: _Run) -> list[Result]:
+    """A client that has left can't see that it was routed after all. Its bytes at a backend tell."""
+    late: dict[bytes, list[str]] = {}
+    for connection in run.stage.backends.unclaimed():
+        if connection.received:
+            late.setdefault(bytes(connection.received), []).append(connection.label)
+    found = list(results)
+    # first those of whom nothing can be seen but this
+    for index in sorted(range(len(found)), key=lambda i: found[i].case.then is not Then.RESET):
+        result = found[index]
+        labels = late.get(result.case.wire)
+        if labels and result.came.backend is None and result.case.script is None:
+            came = Came(labels.pop(), ended=True, note="after the client had left")
+            found[index] = score(result.case, result.routes, result.expected, came)
+    return found
+
+
+def _room() -> int:
+    """How many cases may run at once: each has two connections, and this process a limit on descriptors."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * _MOST_AT_ONCE + 200
+    if soft < wanted:
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return max(16, min(_MOST_AT_ONCE, (soft - 200) // 2))
