@@ -196,12 +196,15 @@ def _show(reports: list[Report], format_: str, *, verbose: bool, wrong: bool) ->
 
 
 def _listed(options: Options) -> Iterator[str]:
-    group = None
+    group, family = None, ""
     for case in filter(options.wants, cases.everything(Routes.of(BASE), options.deadline)):
         if case.group is not group:
             group = case.group
             yield f"{group}: {group.description}"
-        yield f"  {case.name}  [{case.severity}] {case.why}" + (f"; {case.cve}" if case.cve else "")
+        if not family or case.family != family:
+            name = f"{case.family} …" if case.family else case.name
+            yield f"  {name} [{case.severity}]: {case.why}" + (f"; {case.cve}" if case.cve else "")
+        family = case.family
 
 
 def _find(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
 from spyhole.conformance.case import Group, Severity
@@ -76,7 +77,7 @@ def _line(line: Line) -> dict[str, Any]:
         "group": str(line.first.case.group),
         "title": line.title,
         "cases": line.count,
-        "verdict": line.verdict or None,
+        "mark": line.first.mark.value,
         "backend": line.first.came.backend,
         "severity": None if line.severity is None else str(line.severity),
     }
@@ -113,7 +114,7 @@ def _scores(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _details(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """One table for each group; alone on its row is what at least one gets wrong, whatever the alert."""
+    """One table for each group, of what at least one gets wrong, whatever the alert."""
     for group in Group:
         said = [_verdicts(document, str(group)) for document in documents]
         titles = list(dict.fromkeys(title for verdicts in said for title in verdicts))
@@ -128,33 +129,26 @@ def _details(documents: Sequence[dict[str, Any]]) -> Iterator[str]:
 
 
 def _verdicts(document: dict[str, Any], group: str) -> dict[str, str]:
-    """For each title of a group: ✓, or what is wrong with how many of how many."""
-    counts: dict[str, int] = {}
-    wrong: dict[str, list[str]] = {}
+    """For each title of a group: ✓, or what is wrong, and with how many where not with all."""
+    found: dict[str, Counter[str]] = {}
     for line in document["lines"]:
         if line["group"] == group:
-            title = line["title"]
-            counts[title] = counts.get(title, 0) + line["cases"]
-            wrong.setdefault(title, []).extend(_words(line))
-    return {
-        title: _shorter(", ".join(dict.fromkeys(listed)), counts[title]) if listed else "✓"
-        for title, listed in wrong.items()
-    }
+            found.setdefault(line["title"], Counter())[_words(line)] += line["cases"]
+    return {title: _told(words) for title, words in found.items()}
 
 
-def _words(line: dict[str, Any]) -> list[str]:
-    verdict = line["verdict"]
-    if verdict is None or verdict in ("no alert", "another alert"):
-        return []
-    if verdict.startswith("not tried"):
-        return ["–"]
-    where = f" to {line['backend']}" if line["backend"] and verdict in ("misrouted", "forwarded") else ""
-    count = line["cases"]
-    return [f"{verdict}{where} ({count})" if count > 1 else f"{verdict}{where}"]
+def _told(words: Counter[str]) -> str:
+    wrong = [(word, count) for word, count in words.items() if word != "✓"]
+    if not wrong:
+        return "✓"
+    return ", ".join(word if count == words.total() else f"{word} ({count})" for word, count in wrong)
 
 
-def _shorter(text: str, count: int) -> str:
-    return text.replace(f" ({count})", "")
+def _words(line: dict[str, Any]) -> str:
+    mark = line["mark"]
+    if mark in (Mark.RIGHT, Mark.NOT_TRIED):
+        return "✓" if mark == Mark.RIGHT else "–"
+    return f"{mark} to {line['backend']}" if mark in (Mark.MISROUTED, Mark.FORWARDED) else str(mark)
 
 
 def _table_head(corner: str, documents: Iterable[dict[str, Any]]) -> Iterator[str]:

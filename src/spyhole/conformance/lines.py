@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from spyhole.conformance.case import Group, Then
 from spyhole.conformance.scoring import AlertMark, Mark, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from spyhole.conformance.case import Severity
 
@@ -53,8 +54,12 @@ class Line:
 
     @property
     def took(self) -> str:
-        """How long it took to end what had to be waited out: "2.0 to 2.1 s"; else empty."""
-        if not (self.first.expected.waits and self.first.came.ended and self.right):
+        """How long it took to end what had to be waited out, "2.0 to 2.1 s", or to serve at the end; else
+        empty."""
+        first = self.first
+        if first.case.group is Group.AFTERWARDS and first.right:
+            return f"{1000 * max(result.came.seconds for result in self.results):.0f} ms"
+        if not (first.expected.waits and first.right and first.case.then is Then.HOLD):
             return ""
         seconds = [result.came.seconds for result in self.results]
         shortest, longest = f"{min(seconds):.1f}", f"{max(seconds):.1f}"
@@ -72,18 +77,19 @@ class Line:
 
 
 def gather(results: Iterable[Result], *, every_case: bool = False) -> list[Line]:
-    """The lines of one group, in the order of their first results; `every_case`: one for each result."""
-    found: dict[tuple[object, ...], Line] = {}
+    """The lines of one group, in the order of their titles' first results; `every_case`: one for each."""
+    titles: dict[str, dict[tuple[object, ...], Line]] = {}
     for number, result in enumerate(results):
         case = result.case
         title = case.name if every_case else case.family or case.name
         came = _came(result)
-        key = (title, str(result.expected), came, number if every_case else 0)
-        line = found.setdefault(key, Line(title, str(result.expected), came))
+        key = (str(result.expected), came, number if every_case else 0)
+        line = titles.setdefault(title, {}).setdefault(key, Line(title, str(result.expected), came))
         line.results.append(result)
-    lines = list(found.values())
-    _mark_split(lines)
-    return lines
+    for lines in titles.values():
+        for line in lines.values():
+            line.split = len(lines) > 1
+    return [line for lines in titles.values() for line in lines.values()]
 
 
 def _came(result: Result) -> str:
@@ -91,9 +97,3 @@ def _came(result: Result) -> str:
     if result.right and result.mark is Mark.RIGHT:
         return ""
     return str(result.came._replace(seconds=0.0, note="")).removesuffix(" after 0.0 s")
-
-
-def _mark_split(lines: Sequence[Line]) -> None:
-    titles = [line.title for line in lines]
-    for line in lines:
-        line.split = titles.count(line.title) > 1

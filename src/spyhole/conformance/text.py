@@ -103,24 +103,21 @@ def _head(report: Report) -> Iterator[Row]:
 
 
 def _line(line: Line, width: int) -> Iterator[Row]:
-    if line.right and line.first.mark is Mark.RIGHT:
-        sign, tone = "✓", Tone.RIGHT
-    elif line.first.mark in (Mark.RIGHT, Mark.NOT_TRIED):
-        sign, tone = "~" if line.first.mark is Mark.RIGHT else "-", Tone.WEAK
-    else:
-        sign, tone = "✗", Tone.WRONG
+    mark = line.first.mark
     count = f"{line.count:,} ×" if line.count > 1 else ""
-    took = f", after {line.took}" if line.took else ""
-    yield Row(f"  {sign} {_title(line):{width}}  {count:>6}  {line.expected}{took}", tone)
-    if tone is Tone.RIGHT:
-        return
-    case = line.first.case
-    if line.first.mark is Mark.NOT_TRIED:
-        yield Row(f"      {line.verdict}", tone)
-        return
-    yield Row(f"      came: {line.came}; {line.verdict}, {line.severity}", tone)
-    because = f"{case.why}; {case.cve}" if case.cve else case.why
-    yield Row(f"      {because}")
+    start = f"{_title(line):{width}}  {count:>6}  {line.expected}"
+    if mark is Mark.NOT_TRIED:
+        yield Row(f"  - {start}; {line.verdict}", Tone.WEAK)
+    elif mark is not Mark.RIGHT:
+        case = line.first.case
+        yield Row(f"  ✗ {start}", Tone.WRONG)
+        yield Row(f"      came {line.came}: {line.verdict}, {line.severity}", Tone.WRONG)
+        yield Row(f"      {case.why}; {case.cve}" if case.cve else f"      {case.why}")
+    elif line.right:
+        yield Row(f"  ✓ {start}" + (f", after {line.took}" if line.took else ""), Tone.RIGHT)
+    else:
+        came = line.came.partition(": ")[2]
+        yield Row(f"  ~ {start}; came {came or line.verdict}", Tone.WEAK)
 
 
 def _title(line: Line) -> str:
