@@ -24,6 +24,8 @@ PACKAGES = {
     "haproxy": "haproxy",
     "nginx": "nginx",
     "nginx-stream": "nginx libnginx-mod-stream",
+    "sniproxy": "sniproxy",
+    "sslh": "sslh",
 }
 """Each tool that tests may need, and the Debian packages that bring it."""
 

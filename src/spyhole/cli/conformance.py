@@ -133,9 +133,13 @@ def conformance(
     """
     if bool(peers) == bool(target) and not list_:
         raise click.UsageError("give either --peer NAME or --target HOST:PORT")
+    options = Options(deadline, patience, _counts(routes, bool(peers)), only)
+    if not any(map(options.wants, cases.everything(Routes.of(BASE), deadline))):
+        raise click.UsageError(
+            f"--only {' '.join(map(repr, only))}: no case of that name; --list shows all"
+        )
     if program is not None and len(peers) != 1:
         raise click.UsageError("--program goes with one --peer")
-    options = Options(deadline, patience, _counts(routes, bool(peers)), only)
     count = options.routes[0]
     own = _address("--backends", backends)
     programs = {name: program or _find(name) for name in peers}

@@ -34,6 +34,7 @@ class End(asyncio.Protocol):
         self.reset = False
         """It was reset, or broke."""
         self._transport: asyncio.Transport | None = None
+        self._silent = False
         self._waiters: list[asyncio.Future[None]] = []
 
     @property
@@ -60,12 +61,14 @@ class End(asyncio.Protocol):
         self._changed()
 
     def send(self, data: bytes) -> None:
-        if self._transport is not None and not self.lost:
+        """Nothing is sent on a connection that is gone, or whose direction we have ended."""
+        if self._transport is not None and not self.lost and not self._silent:
             self._transport.write(data)
 
     def finish(self) -> None:
         """End our direction."""
         if self._transport is not None and not self.lost:
+            self._silent = True
             with suppress(OSError):
                 self._transport.write_eof()
 

@@ -212,14 +212,19 @@ def _left_over() -> Iterator[Case]:
                 encode(client_hello([*others, longer])),
                 family=f"bytes left over in {extension.name}",
             )
-    for count in (1, 2, 3):
-        yield _case(
-            f"{count} bytes instead of the extensions' length"
-            if count > 1
-            else "a byte instead of the extensions' length",
-            _LEFT_OVER,
-            encode(client_hello(None, after=bytes(count))),
-        )
+    for name, tail in {
+        "a byte instead of the extensions' length": b"\0",
+        "extensions of one byte, and none there": b"\0\1",
+        "extensions of no bytes, and one behind them": b"\0\0\0",
+    }.items():
+        message = encode(client_hello(None, after=tail))
+        yield Case(Group.LENGTHS, name, _LEFT_OVER, records(message), Severity.LOW)
+    yield Case(
+        Group.LENGTHS,
+        "extensions of no bytes",
+        "the list may be empty (RFC 5246, 7.4.1.4)",
+        records(encode(client_hello([]))),
+    )
     yield _case("a hello without a body", _DISAGREE, b"\1\0\0\0")
     yield _case(
         "a hello that ends with its random",

@@ -155,11 +155,11 @@ def _passed_through(second: bytes) -> Callable[[Link, OpenSsl], Awaitable[None]]
         size = int.from_bytes(retry[3:5])
         again = client.second_hello(second, retry[5 : 5 + size])
         link.send(again)
-        # a proxy that reads on and breaks it off does what it may
-        await link.until(
-            lambda: link.ended or len(backend.received) >= len(first + again), link.stage.patience
+        # a proxy that reads on, and ends it for what it sees, may do so
+        await backend.until(
+            lambda: backend.ended or len(backend.received) >= len(first + again), link.stage.patience
         )
-        if not link.ended and bytes(backend.received) != first + again:
+        if not backend.ended and bytes(backend.received) != first + again:
             link.problem = "the second hello did not arrive as it was sent"
 
     return script

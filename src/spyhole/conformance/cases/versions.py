@@ -85,7 +85,8 @@ def _hellos() -> Iterator[Case]:
             "SSL 3.0 and older are gone (RFC 7568, RFC 6176)",
             records(encode(client_hello([server_name(_NAME)], legacy=version))),
         )
-    yield _case(
+    yield Case(
+        Group.VERSIONS,
         "a hello without extensions",
         "TLS 1.0 has none (RFC 2246, 7.4.1.2)",
         records(encode(client_hello(None, legacy=TLS10))),

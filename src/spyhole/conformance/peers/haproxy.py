@@ -1,4 +1,8 @@
-"""HAProxy. It passes TLS through on one port and serves it on another: a frontend does one of the two."""
+"""HAProxy. It passes TLS through on one port and serves it on another: a frontend does one of the two.
+
+A `default_backend` would take hellos without a name, and with them every hello whose name it does not find:
+left out, it refuses both.
+"""
 
 from __future__ import annotations
 

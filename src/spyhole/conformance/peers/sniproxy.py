@@ -1,4 +1,5 @@
-"""sniproxy. Its default for hellos without a name is that for all it can't read; it has no deadline."""
+"""sniproxy. It has no deadline for a hello. Its `fallback` would take hellos without a name, and with them all
+that it can't read: left out, it refuses both."""
 
 from __future__ import annotations
 
@@ -16,7 +17,7 @@ def _command(job: Job) -> list[str]:
     lines = [
         *("user root", f"pidfile {job.directory}/sniproxy.pid"),
         *("error_log {", "filename /dev/stderr", "priority crit", "}"),
-        *(f"listener {job.listen} {{", "protocol tls", "table names", f"fallback {default}"),
+        *(f"listener {job.listen} {{", "protocol tls", "table names"),
         *("access_log {", "filename /dev/null", "}", "}"),
         "table names {",
         *(f"{pattern} {job.backends[label]}" for pattern, label in patterns.items()),

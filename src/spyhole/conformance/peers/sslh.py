@@ -1,4 +1,4 @@
-"""sslh. What it does not know goes to the last of its protocols; with none for that, it closes."""
+"""sslh. What is not TLS goes to the last of its protocols: to a port where nobody listens."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ def _command(job: Job) -> list[str]:
         )
     host, port = job.backends[DEFAULT].split(":")
     entries.append(f'    {{ name: "tls"; host: "{host}"; port: "{port}"; }}')
+    entries.append(f'    {{ name: "anyprot"; host: "127.0.0.1"; port: "{job.terminating_port}"; }}')
     listed = ",\n".join(entries)
     text = f"""\
 foreground: true;
 inetd: false;
 numeric: true;
 timeout: {math.ceil(job.deadline)};
+on_timeout: "anyprot";
 user: "root";
 listen: ( {{ host: "127.0.0.1"; port: "{job.port}"; }} );
 protocols: (
