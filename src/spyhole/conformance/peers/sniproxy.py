@@ -1,5 +1,5 @@
-"""sniproxy. It has no deadline for a hello. Its `fallback` would take hellos without a name, and with them all
-that it can't read: left out, it refuses both."""
+"""sniproxy. It has no deadline for a hello. Its `fallback` would take hellos without a name, and with them
+all that it can't read: left out, it refuses both."""
 
 from __future__ import annotations
 
