@@ -16,13 +16,13 @@ from typing import Any
 
 import pytest
 
+from spyhole.conformance.oracle import OpenSsl, Outcome
 from spyhole.routing.host_names import InvalidServerName, parse_server_name
 from spyhole.wire.client_hello import ClientHello, ClientHelloError, ClientHelloParser
 from support.backends import BOUND
 from support.clients import client_socket
 from support.hellos import captured, records
 from support.hostile_hellos import HOSTILE, ODD
-from support.openssl import OpenSsl, Outcome
 from support.spyhole_process import SpyholeProcess
 
 AT_ONCE = 64
@@ -215,12 +215,12 @@ def test_hostile_hellos_are_not_forwarded(proxy_for: ProxyFor) -> None:
 
 
 def test_fuzz_seeds_from_outside_are_forwarded_when_openssl_takes_them(
-    proxy_for: ProxyFor, vectors: Path, tmp_path: Path
+    proxy_for: ProxyFor, vectors: Path
 ) -> None:
     """OpenSSL judges the very bytes; whatever it refuses, no upstream sees a byte of."""
     rows = [json.loads(line) for line in (vectors / "boringssl_seeds.jsonl").read_text().splitlines()]
     wires = list(dict.fromkeys(bytes.fromhex(row["hex"]) for row in rows))
-    oracle = OpenSsl(tmp_path)
+    oracle = OpenSsl()
     verdicts = [oracle.judge(wire) for wire in wires]
     hellos = []
     for wire in wires:

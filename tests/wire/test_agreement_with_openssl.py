@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spyhole.conformance.oracle import OpenSsl, Outcome
 from spyhole.wire.client_hello import (
     NEED_MORE,
     ClientHello,
@@ -36,7 +37,6 @@ from support.hellos import (
     versions,
 )
 from support.hostile_hellos import HOSTILE, ODD, status_request, tls12, tls13
-from support.openssl import OpenSsl, Outcome
 
 # Ours before OpenSSL's: caps, and what is told at a record's header instead of at its end.
 EARLIER = {Fault.HELLO_TOO_LARGE, Fault.RECORD_OVERFLOW, Fault.UNEXPECTED_RECORD}
@@ -45,8 +45,8 @@ NEEDS_A_SESSION = {"MISSING_SIGALGS_EXTENSION", "NO_SUITABLE_KEY_SHARE"}
 
 
 @pytest.fixture(scope="module")
-def oracle(tmp_path_factory: pytest.TempPathFactory) -> OpenSsl:
-    return OpenSsl(tmp_path_factory.mktemp("oracle"))
+def oracle() -> OpenSsl:
+    return OpenSsl()
 
 
 def ours_of(wire: bytes) -> object:

@@ -35,7 +35,7 @@ class Outcome(Enum):
     REFUSED = "refused"
     """It is not a hello, whatever the server's settings."""
     UNSUITED = "unsuited"
-    """A hello, but of a client with which this server has nothing in common."""
+    """A hello, but of a client with which this server has nothing in common; or the server itself gave up."""
     WAITING = "waiting"
     """It wants more bytes."""
 
@@ -80,7 +80,11 @@ class OpenSsl:
             outcome = Outcome.ACCEPTED  # an error may follow, of what comes behind the hello
         elif reason is None:
             outcome = Outcome.WAITING
-        elif reason in _UNSUITED or (reason == "NO_SUITABLE_KEY_SHARE" and alert == _HANDSHAKE_FAILURE):
+        elif (
+            reason in _UNSUITED
+            or alert == _INTERNAL_ERROR
+            or (reason == "NO_SUITABLE_KEY_SHARE" and alert == _HANDSHAKE_FAILURE)
+        ):
             outcome = Outcome.UNSUITED
         else:
             outcome = Outcome.REFUSED
@@ -105,7 +109,7 @@ class OpenSsl:
             self._names.append(unraisable.object)
 
 
-_HANDSHAKE_FAILURE: Final = 40
+_HANDSHAKE_FAILURE, _INTERNAL_ERROR = 40, 80
 # Reasons that lie in what this server can do, and not in the hello.
 _UNSUITED: Final = {
     "NO_SHARED_CIPHER",
