@@ -35,7 +35,7 @@ class Outcome(Enum):
     REFUSED = "refused"
     """It is not a hello, whatever the server's settings."""
     UNSUITED = "unsuited"
-    """A hello, but of a client with which this server has nothing in common; or the server itself gave up."""
+    """A hello, but this server has nothing in common with the client, or is itself at fault."""
     WAITING = "waiting"
     """It wants more bytes."""
 

@@ -62,7 +62,7 @@ class Mark(StrEnum):
     FORWARDED = "forwarded", "OpenSSL refuses it, or it is not whole, and a backend got it all the same"
     TURNED_AWAY = "turned away", "a legal hello was refused"
     CHANGED = "changed", "it reached its backend, but bytes were lost, changed or added"
-    LEFT_OPEN = "left open", "neither routed nor ended, long after the deadline"
+    LEFT_OPEN = "left open", "neither routed nor ended, 5 s (`--patience`) after the deadline"
     NOT_TRIED = "not tried", "the proxy has no means for it, or is not set up for it"
 
 

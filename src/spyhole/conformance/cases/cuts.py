@@ -46,7 +46,7 @@ _NAME_FIELD: Final = next(x.offset for x in lengths(_HELLO) if x.name == "server
 _TCP: Final = "TCP is a stream: a segment ends anywhere (RFC 9293, 3.8)"
 _RECORDS: Final = "a handshake message may be cut over any number of records (RFC 8446, 5.1)"
 _TRAEFIK: Final = "CVE-2026-32305"
-_EMPTY: Final = "empty records mean nothing, but no peer may send them for ever; OpenSSL takes 32 in a row"
+_EMPTY: Final = "empty handshake records are not to be sent (RFC 8446, 5.1); OpenSSL takes 32 in a row"
 _INTERLEAVED: Final = "no other record may come inside the hello or before it (RFC 8446, 5.1)"
 _OPENSSL_MOST: Final = 4 + 131_396
 """The largest message that OpenSSL takes for a hello."""

@@ -1,4 +1,4 @@
-"""sslh. What is not TLS goes to the last of its protocols: to a port where nobody listens."""
+"""sslh. What is not TLS, and what takes too long, goes to a port where nobody listens."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ def _command(job: Job) -> list[str]:
         )
     host, port = job.backends[DEFAULT].split(":")
     entries.append(f'    {{ name: "tls"; host: "{host}"; port: "{port}"; }}')
+    # the last one is for all that is something else; nobody listens there, so it closes
     entries.append(f'    {{ name: "anyprot"; host: "127.0.0.1"; port: "{job.terminating_port}"; }}')
     listed = ",\n".join(entries)
     text = f"""\
@@ -25,7 +26,7 @@ foreground: true;
 inetd: false;
 numeric: true;
 timeout: {math.ceil(job.deadline)};
-on_timeout: "anyprot";
+on-timeout: "anyprot";
 user: "root";
 listen: ( {{ host: "127.0.0.1"; port: "{job.port}"; }} );
 protocols: (

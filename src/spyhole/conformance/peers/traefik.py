@@ -32,9 +32,11 @@ def _command(job: Job) -> list[str]:
         "tcp": {
             "routers": routers,
             "services": {
-                label: {"loadBalancer": {"servers": [{"address": address}]}}
+                label: {"loadBalancer": {"servers": [{"address": address}], "serversTransport": "patient"}}
                 for label, address in job.backends.items()
             },
+            # how long one side may go on when the other has ended
+            "serversTransports": {"patient": {"terminationDelay": "1m"}},
         },
         "tls": {"certificates": [{"certFile": str(job.certificate), "keyFile": str(job.key)}]},
     }
