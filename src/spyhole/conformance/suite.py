@@ -99,32 +99,27 @@ class Suite:
         report = Report(peer.name, peer.version(program), self.options)
         async with AsyncExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spyhole-conformance-")))
-            cert, key = throwaway_certificates(folder, *TERMINATED_NAMES)[1]
-            runs = []
+            certificate = throwaway_certificates(folder, *TERMINATED_NAMES)[1]
             plan = self._plan()
-            ports = free_ports(2 * len(plan))
-            for number, (count, deadline, asked) in enumerate(plan):
+            ports = iter(free_ports(2 * len(plan)))
+            started = []
+            for number, instance in enumerate(plan):
+                self._progress(f"starting {peer.name} with {instance.routes:,} routes")
                 backends = await stack.enter_async_context(Backends(BACKENDS))
                 directory = folder / str(number)
                 directory.mkdir()
-                port, terminating_port = ports[2 * number : 2 * number + 2]
                 job = Job(
-                    *(program, port, terminating_port, deadline, Routes.of(count)),
-                    *(backends.addresses, cert, key, directory),
+                    *(program, next(ports), next(ports), instance.deadline, Routes.of(instance.routes)),
+                    *(backends.addresses, *certificate, directory),
                 )
-                self._progress(f"starting {peer.name} with {count:,} routes")
                 process = stack.enter_context(Process(peer, job))
-                stage = self._stage("127.0.0.1", port, backends, deadline)
-                ending = None
-                if peer.terminates_on is not None:
-                    ending = self._stage("127.0.0.1", peer.terminates_on(job), backends, deadline)
-                runs.append((process, _Run(count, asked, stage, ending)))
-            await asyncio.gather(*(process.wait_until_ready(run.stage) for process, run in runs))
-            self._progress(f"{peer.name} is up; {sum(len(run.asked) for _, run in runs):,} cases")
-            report.results = await self._results([run for _, run in runs])
+                started.append((process, self._run(peer, job, backends, instance.asked)))
+            await asyncio.gather(*(process.wait_until_ready(run.stage) for process, run in started))
+            self._progress(f"{peer.name} is up: {sum(len(run.asked) for _, run in started):,} cases")
+            report.results = await self._results([run for _, run in started])
             report.notes += [
                 f"{peer.name} with {run.routes:,} routes ended by itself: {process.said}"
-                for process, run in runs
+                for process, run in started
                 if not process.running
             ]
         report.seconds = clock() - began
@@ -144,8 +139,15 @@ class Suite:
         report.seconds = clock() - began
         return report
 
-    def _plan(self) -> list[tuple[int, float, list[_Asked]]]:
-        """The instances of a peer: how many routes, which deadline, and what each is asked."""
+    def _run(self, peer: Peer, job: Job, backends: Backends, asked: list[_Asked]) -> _Run:
+        ending = None
+        if peer.terminates_on is not None:
+            ending = self._stage("127.0.0.1", peer.terminates_on(job), backends, job.deadline)
+        stage = self._stage("127.0.0.1", job.port, backends, job.deadline)
+        return _Run(len(job.routes), asked, stage, ending)
+
+    def _plan(self) -> list[_Instance]:
+        """The instances of a peer, and what each is asked."""
         deadline = self.options.deadline
         plan: dict[tuple[int, float], list[_Asked]] = {}
         for asked in self._judged(cases.everything(Routes.of(BASE), deadline), BASE):
@@ -156,7 +158,7 @@ class Suite:
             listed = self._judged(cases.names_only(Routes.of(count)), count)
             if listed:
                 plan.setdefault((count, deadline), []).extend(listed)
-        return [(count, deadline, asked) for (count, deadline), asked in plan.items()]
+        return [_Instance(*key, asked) for key, asked in plan.items()]
 
     def _judged(self, listed: list[Case], count: int) -> list[_Asked]:
         routes = Routes.of(count)
@@ -203,8 +205,16 @@ class _Asked(NamedTuple):
         return bool(self.case.pieces) and not self.expected.refusal
 
 
+class _Instance(NamedTuple):
+    """One of a peer that is to be started."""
+
+    routes: int
+    deadline: float
+    asked: list[_Asked]
+
+
 class _Run(NamedTuple):
-    """One instance of a proxy, and what it is asked."""
+    """One instance of a proxy that runs, and what it is asked."""
 
     routes: int
     asked: list[_Asked]

@@ -97,9 +97,10 @@ def _verdict(report: Report, total: Tally) -> Iterator[Row]:
 def _head(report: Report) -> Iterator[Row]:
     options = report.options
     proxy = f"{report.proxy} {report.version}".strip()
-    counts = ", ".join(f"{count:,}" for count in sorted({result.routes for result in report.results}))
+    numbers = sorted({result.routes for result in report.results})
+    counts = f"{', '.join(f'{number:,}' for number in numbers)} route{'s' * (numbers != [1])}"
     yield Row(f"{proxy}, judged by {report.openssl}", Tone.TITLE)
-    yield Row(f"{len(report.results):,} cases; {counts} routes; a hello has {options.deadline:g} s")
+    yield Row(f"{len(report.results):,} cases; {counts}; a hello has {options.deadline:g} s")
 
 
 def _line(line: Line, width: int) -> Iterator[Row]:
