@@ -78,7 +78,9 @@ class Link(End):
         connection = self.backend
         if connection is None:
             return False
-        await connection.until(lambda: len(connection.received) >= len(data), self.stage.patience)
+        await connection.until(
+            lambda: len(connection.received) >= len(data) or connection.ended, self.stage.patience
+        )
         return bytes(connection.received) == data
 
     def routed_to(self, backend: Connection | None) -> None:
@@ -95,8 +97,12 @@ class Link(End):
         super()._changed()
 
 
+class TooSlow(Exception):
+    """The client itself did not send its hello within the deadline, so it says nothing of the proxy."""
+
+
 async def play(case: Case, stage: Stage, oracle: OpenSsl) -> Came:
-    """One connection, from its beginning to its end."""
+    """One connection, from its beginning to its end. Raises TooSlow."""
     try:
         link = await Link.open(stage)
     except (OSError, TimeoutError) as error:
@@ -108,6 +114,9 @@ async def play(case: Case, stage: Stage, oracle: OpenSsl) -> Came:
             intact = not link.problem
         else:
             await _send(case, link)
+            sent = time.monotonic() - link.began
+            if sent > stage.deadline and not case.gap and link.backend is None:
+                raise TooSlow
             if case.then is Then.RESET:
                 # whether it got anywhere, the backends tell afterwards
                 link.abort()

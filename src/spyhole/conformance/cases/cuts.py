@@ -41,6 +41,7 @@ MESSAGE: Final = encode(_HELLO)
 WIRE: Final = records(MESSAGE)
 """The hello of 517 bytes that all of these begin with."""
 NAME_AT: Final = MESSAGE.index(_NAME)
+_SMALL_RECORDS: Final = cut(MESSAGE, 1, 2, 3, 4, *range(NAME_AT, NAME_AT + len(_NAME) + 1))
 _NAME_FIELD: Final = next(x.offset for x in lengths(_HELLO) if x.name == "server_name")
 
 _TCP: Final = "TCP is a stream: a segment ends anywhere (RFC 9293, 3.8)"
@@ -75,7 +76,7 @@ def _segments() -> Iterator[Case]:
         Group.CUTS, "one record in one segment", "as nearly every client sends it", WIRE, Severity.HIGH
     )
     yield case("one segment for each byte", _bytes(WIRE))
-    yield case("one segment for each byte of records of one byte", _bytes(records(MESSAGE, [1])))
+    yield case("one segment for each byte of a hello in small records", _bytes(_SMALL_RECORDS))
     places = {
         "in the record's header": range(1, 5),
         "behind the record's header": [5],
@@ -133,7 +134,7 @@ def _many_records() -> Iterator[Case]:
         Group.CUTS,
         "records of one byte for the header and the name only",
         _RECORDS,
-        cut(MESSAGE, 1, 2, 3, 4, *range(NAME_AT, NAME_AT + len(_NAME) + 1)),
+        _SMALL_RECORDS,
         Severity.HIGH,
         _TRAEFIK,
     )
