@@ -4,10 +4,11 @@
    echo    sends back what comes
    source  sends without end from the first bytes that it gets until the client ends its direction
    sink    answers the first bytes with 100 bytes, and throws away what else comes
+   any     is the one that the first bytes name: "echo…"
    All close when the client ends. */
 #include "common.h"
 
-enum mode { REPLY, ECHO, SOURCE, SINK };
+enum mode { REPLY, ECHO, SOURCE, SINK, ANY, MODES };
 
 struct conn {
     struct handler handler;
@@ -23,13 +24,11 @@ struct conn {
 static struct conn conns[MOST];
 static char chunk[CHUNK];
 static const char reply[REPLY_SIZE] = "reply";
-static int epoll;
+static const char *const names[MODES] = {"reply", "echo", "source", "sink", "any"};
 
-static void watch(struct conn *c, uint32_t events, int operation)
+static void await(struct conn *c, uint32_t events)
 {
-    struct epoll_event event = {.events = events, .data.ptr = c};
-    if (epoll_ctl(epoll, operation, c->handler.fd, &event) < 0)
-        die("epoll_ctl");
+    watch(&c->handler, c->mode == SOURCE || c->mode == SINK ? bulk : prompt, events);
 }
 
 static void end(struct conn *c)
@@ -42,8 +41,8 @@ static void end(struct conn *c)
 /* Returns false when the connection broke. */
 static bool pour(struct conn *c)
 {
-    for (int i = 0; i < 16; i++) {
-        ssize_t sent = send(c->handler.fd, chunk, sizeof chunk, MSG_NOSIGNAL);
+    for (int i = 0; i < (bulk_beside ? 1 : 16); i++) {
+        ssize_t sent = send(c->handler.fd, chunk, bulk_beside ? BESIDE : sizeof chunk, MSG_NOSIGNAL);
         if (sent < 0)
             return errno == EAGAIN;
     }
@@ -60,7 +59,7 @@ static bool echo(struct conn *c)
         c->kept_from += (uint32_t)sent;
         if (c->kept)
             return true;
-        watch(c, EPOLLIN, EPOLL_CTL_MOD);
+        await(c, EPOLLIN);
     }
     ssize_t got = recv(c->handler.fd, chunk, sizeof chunk, 0);
     if (got <= 0)
@@ -77,7 +76,7 @@ static bool echo(struct conn *c)
         c->kept = (uint32_t)(got - sent);
         c->kept_from = 0;
         memcpy(c->keep, chunk + sent, c->kept);
-        watch(c, EPOLLOUT, EPOLL_CTL_MOD);
+        await(c, EPOLLOUT);
     }
     return true;
 }
@@ -103,15 +102,39 @@ static bool serve_source(struct conn *c, uint32_t events)
             return false;
         if (got > 0 && !c->greeted) {
             c->greeted = true;
-            watch(c, EPOLLIN | EPOLLOUT, EPOLL_CTL_MOD);
+            await(c, EPOLLIN | EPOLLOUT);
         }
     }
     return !c->greeted || pour(c);
 }
 
+/* Of a connection that may be any: which it is. */
+static bool choose(struct conn *c)
+{
+    char first[8] = "";
+    ssize_t got = recv(c->handler.fd, first, sizeof first, MSG_PEEK);
+    if (got <= 0)
+        return got < 0 && errno == EAGAIN;
+    for (int i = 0; i < ANY; i++)
+        if (!strncmp(first, names[i], strlen(names[i]))) {
+            c->mode = (enum mode)i;
+            await(c, EPOLLIN);
+            return true;
+        }
+    return false;
+}
+
 static void on_client(struct handler *self, uint32_t events)
 {
     struct conn *c = (struct conn *)self;
+    if (c->mode == ANY) {
+        if (!choose(c)) {
+            end(c);
+            return;
+        }
+        if (c->mode == ANY)
+            return;
+    }
     bool goes_on = c->mode == ECHO ? echo(c) : c->mode == SOURCE ? serve_source(c, events) : discard(c);
     if (!goes_on)
         end(c);
@@ -129,18 +152,16 @@ static void on_connection(struct handler *self, uint32_t events)
             close(fd);
             return;
         }
-        conns[fd] = (struct conn){.handler = {on_client, fd}, .mode = listener->mode};
-        watch(&conns[fd], EPOLLIN, EPOLL_CTL_ADD);
+        conns[fd] = (struct conn){.handler = {on_client, fd, 0}, .mode = listener->mode};
+        await(&conns[fd], EPOLLIN);
     }
 }
 
-void serve(int shared, const char *text)
+void serve(const char *text)
 {
-    epoll = shared;
-    static const char *const names[] = {"reply", "echo", "source", "sink"};
     const char *colon = strchr(text, ':');
     int mode = -1;
-    for (int i = 0; colon && i < 4; i++)
+    for (int i = 0; colon && i < MODES; i++)
         if (strlen(names[i]) == (size_t)(colon - text) && !strncmp(names[i], text, (size_t)(colon - text)))
             mode = i;
     if (mode < 0) {
@@ -155,6 +176,6 @@ void serve(int shared, const char *text)
         die("bind");
     if (listen(fd, 8192) < 0)
         die("listen");
-    conns[fd] = (struct conn){.handler = {on_connection, fd}, .mode = (enum mode)mode};
-    watch(&conns[fd], EPOLLIN, EPOLL_CTL_ADD);
+    conns[fd] = (struct conn){.handler = {on_connection, fd, 0}, .mode = (enum mode)mode};
+    watch(&conns[fd].handler, prompt, EPOLLIN);
 }

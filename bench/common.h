@@ -1,4 +1,4 @@
-/* What the load generator and the backend share: clocks, numbers, addresses, the process's own CPU time. */
+/* What the load generator's parts share: the loop, clocks, numbers, addresses, the process's own CPU time. */
 #ifndef BENCH_COMMON_H
 #define BENCH_COMMON_H
 
@@ -22,19 +22,27 @@
 
 #define BATCH 512
 #define CHUNK (256 * 1024)
+#define BESIDE (64 * 1024) /* of bulk at once, while something else is measured beside it */
 
 /* What an epoll event points to: the start of a connection of either kind, or of a listener. */
 struct handler {
     void (*on_event)(struct handler *self, uint32_t events);
-    int fd;
+    int fd, epoll; /* epoll: the one that watches it, 0 when none does */
 };
 
-/* backend.c: listen as "reply:127.0.0.1:9001" says; its connections are served from the same epoll. */
-void serve(int epoll, const char *text);
+/* loop.c: two epolls. Those in `bulk` are served one event at a time, after all that are in `prompt`, and get less of it. */
+extern int prompt, bulk;
+extern bool bulk_beside;
+void open_loop(bool beside);
+void watch(struct handler *handler, int epoll, uint32_t events);
+bool pass(int wait_ms);
+
+/* backend.c: listen as "reply:127.0.0.1:9001" says; its connections are served from the same loop. */
+void serve(const char *text);
 
 static inline void die(const char *what)
 {
-    fprintf(stderr, "%s: %s\n", what, errno ? strerror(errno) : "wrong");
+    printf("{\"error\": \"%s: %s\"}\n", what, errno ? strerror(errno) : "wrong");
     exit(1);
 }
 

@@ -24,6 +24,7 @@ _SIGNATURES = (0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601)
 _X25519, _P256, _P384, _X25519_MLKEM768 = 29, 23, 24, 4588
 _RANDOM_AT = 5 + 4 + 2
 _SESSION_AT = _RANDOM_AT + 32 + 1
+TLS_AES_128_GCM_SHA256 = 0x1301
 
 
 class Hello(NamedTuple):
@@ -31,9 +32,11 @@ class Hello(NamedTuple):
 
     wire: bytes
     vary: tuple[tuple[int, int], ...]
+    share_at: int
+    """Where the 32 bytes of the X25519 share begin."""
 
 
-def hello(name: str, *, post_quantum: bool = False) -> Hello:
+def hello(name: str, *, post_quantum: bool = False, ciphers: tuple[int, ...] = _CIPHERS) -> Hello:
     """The hello for a server name: 517 bytes, or about 1.7 KB with an ML-KEM key share."""
     shares = [(_GREASE, b"\0")]
     if post_quantum:
@@ -59,18 +62,18 @@ def hello(name: str, *, post_quantum: bool = False) -> Hello:
         (27, b"\2\0\2"),
         (_GREASE + 0x1010, b"\0"),
     ]
-    missing = (1700 if post_quantum else 517) - len(_record(extensions)) - 4
-    wire = _record([*extensions, (21, bytes(max(0, missing)))])
+    missing = (1700 if post_quantum else 517) - len(_record(ciphers, extensions)) - 4
+    wire = _record(ciphers, [*extensions, (21, bytes(max(0, missing)))])
     # the shares end the key_share extension: the last one's 32 bytes, and before it those of ML-KEM
     end = wire.index(encoded_shares) + len(encoded_shares)
     vary = [(_RANDOM_AT, 32), (_SESSION_AT, 32), (end - 32, 32)]
     if post_quantum:
         vary.append((end - 36 - 1216, 1216))
-    return Hello(wire, tuple(vary))
+    return Hello(wire, tuple(vary), end - 32)
 
 
-def _record(extensions: list[tuple[int, bytes]]) -> bytes:
-    body = _u16(0x0303) + bytes(32) + _vector(bytes(32), 1) + _vector(_u16(_GREASE, *_CIPHERS), 2) + b"\1\0"
+def _record(ciphers: tuple[int, ...], extensions: list[tuple[int, bytes]]) -> bytes:
+    body = _u16(0x0303) + bytes(32) + _vector(bytes(32), 1) + _vector(_u16(_GREASE, *ciphers), 2) + b"\1\0"
     body += _vector(b"".join(_u16(kind) + _vector(content, 2) for kind, content in extensions), 2)
     return b"\x16\3\1" + _vector(b"\1" + _vector(body, 3), 2)
 

@@ -1,273 +1,37 @@
 /* The load generator: clients and backends in one epoll loop, which opens connections as TLS clients do, and measures.
 
-     load setup --to HOST:PORT --hello FILE [--vary FROM:SIZE]… --count N --open K --close fin|reset
+     load setup --to HOST:PORT --hello FILE[,FROM:SIZE…] --count N --open K --close fin|reset
      load rr    … --count N --open K --size BYTES        requests and responses of BYTES each, on K connections
-     load up    … --seconds S --open K                   as many bytes as go, towards the backend
-     load down  … --seconds S --open K                   the same, from the backend
+     load up    … --at-most MS --open K                  as many bytes as go, towards the backend
+     load down  … --at-most MS --open K                  the same, from the backend
      load idle  … --open K                               K connections, held
      load serve --serve MODE:HOST:PORT…                  nothing but the backends: see backend.c
 
-   A connection begins with the hello of FILE, with the bytes of each --vary range made anew (random, session
+   A connection begins with the hello of FILE, with the bytes of each range FROM:SIZE made anew (random, session
    id, key shares: no two real hellos are equal), and is open once the backend's first bytes came back.
    `setup` also ends it: `fin` ends our direction, waits for the other's end and closes; `reset` resets.
+   With --key-share OFFSET (where it is in the hello) the proxy terminates TLS 1.3, and the backend is an `any`:
+   see tls.c. With --resume 1 as well, `setup` first gets a ticket for each of the K, and then resumes.
+   `rr --beside K --beside-hello FILE…` has K more connections on which bytes come down at full rate.
 
    Every mode takes --serve. Clients and backends share one thread, and while it measures it polls for 200 µs before it
    sleeps: to wake a sleeping process on another core costs the one that sends to it (the proxy) several microseconds,
    which no network would, and the slower the proxy the more often. --spin 0 lets it sleep at once.
 
    It prints `ready` when its K connections are open (`setup`: at once), waits for a line on its standard
-   input, does its work, prints one line of JSON, with its own CPU time, and closes when its input ends.
-   `setup` and `rr` stop after --at-most seconds, whatever the count. It gives up after --give-up seconds without an operation. */
-#include "common.h"
-
-enum mode { SETUP, RR, UP, DOWN, IDLE, SERVE };
-enum state { CONNECTING, GREETING, OPEN, ENDING };
-
-struct conn {
-    struct handler handler;
-    enum state state;
-    bool writes; /* EPOLLOUT is asked for */
-    uint32_t unsent, unread;
-    uint64_t began;
-};
+   input, does its work, prints one line of JSON, with its own CPU time (`cpu_spun` of it polled for nothing), and closes
+   when its input ends. {"error": WHY} is what it prints when it gives up.
+   `setup` and `rr` begin nothing more after --at-most milliseconds, whatever the count. It gives up after --give-up seconds
+   without an operation. */
+#include "client.h"
 
 #define MOST_OPEN 60000
-#define MOST_RANGES 8
-#define MOST_SIZE (1 << 20)
 #define SPIN_NS 200000 /* longer than a proxy keeps us waiting while it works */
 
-static enum mode mode;
-static struct sockaddr_in target;
-static unsigned char hello[65536];
-static struct { uint32_t from, size; } ranges[MOST_RANGES];
-static uint32_t hello_size, range_count, open_count = 1, size = 100, sources = 1, greeting = 1;
-static uint64_t most_ops = 1000, give_up = 10;
-static double seconds = 1, at_most = 20;
-static bool by_reset, spin = true;
-
-static struct conn *conns;
-static char chunk[MOST_SIZE];
-static int epoll;
-static uint64_t started, finished, failed, bytes, opened, rng = 88172645463325252ull;
-static uint32_t source;
-static bool measuring;
-
-/* Latencies in nanoseconds: 64 steps for each power of two, so a step is at most 1.6 % wide. */
-static uint32_t steps[64 * 64];
-
-static void note(uint64_t ns)
-{
-    int power = ns < 64 ? 0 : 63 - __builtin_clzll(ns) - 5;
-    steps[power * 64 + (int)(ns >> power)]++;
-}
-
-static double quantile(double q)
-{
-    uint64_t total = 0, seen = 0;
-    for (int i = 0; i < 64 * 64; i++)
-        total += steps[i];
-    for (int i = 0; i < 64 * 64; i++)
-        if ((seen += steps[i]) && (double)seen >= q * (double)total)
-            return (double)((uint64_t)(i % 64) << (i / 64)) / 1000;
-    return 0;
-}
-
-static void vary(void)
-{
-    for (uint32_t r = 0; r < range_count; r++)
-        for (uint32_t i = 0; i < ranges[r].size; i += 8) {
-            rng ^= rng << 13, rng ^= rng >> 7, rng ^= rng << 17;
-            uint32_t rest = ranges[r].size - i;
-            memcpy(hello + ranges[r].from + i, &rng, rest < 8 ? rest : 8);
-        }
-}
-
-static void watch(struct conn *c, int operation)
-{
-    struct epoll_event event = {.events = EPOLLIN | (c->writes ? EPOLLOUT : 0), .data.ptr = c};
-    if (epoll_ctl(epoll, operation, c->handler.fd, &event) < 0)
-        die("epoll_ctl");
-}
-
-static void want_writes(struct conn *c, bool wanted)
-{
-    if (c->writes != wanted) {
-        c->writes = wanted;
-        watch(c, EPOLL_CTL_MOD);
-    }
-}
-
-static bool greet(struct conn *c)
-{
-    vary();
-    ssize_t sent = send(c->handler.fd, hello, hello_size, MSG_NOSIGNAL);
-    if (sent == (ssize_t)hello_size) {
-        c->state = GREETING;
-        c->unread = greeting;
-        return true;
-    }
-    return sent < 0 && errno == EAGAIN;
-}
-
-static void on_event(struct handler *self, uint32_t events);
-
-static void start(struct conn *c)
-{
-    int on = 1;
-    started++;
-    c->handler.on_event = on_event;
-    c->handler.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (c->handler.fd < 0)
-        die("socket");
-    setsockopt(c->handler.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (sources > 1) { /* more client addresses: more ports than one address has */
-        struct sockaddr_in from = {.sin_family = AF_INET};
-        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + source++ % sources);
-        setsockopt(c->handler.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-        if (bind(c->handler.fd, (struct sockaddr *)&from, sizeof from) < 0)
-            die("bind");
-    }
-    c->began = now_ns();
-    c->state = CONNECTING;
-    if (connect(c->handler.fd, (struct sockaddr *)&target, sizeof target) < 0 && errno != EINPROGRESS)
-        die("connect");
-    if (!greet(c)) { /* on loopback it is connected by now */
-        failed++;
-        close(c->handler.fd);
-        c->handler.fd = -1;
-        return;
-    }
-    c->writes = c->state == CONNECTING;
-    watch(c, EPOLL_CTL_ADD);
-}
-
-static void fail(struct conn *c)
-{
-    failed++;
-    close(c->handler.fd);
-    c->handler.fd = -1;
-    if (mode == SETUP && started < most_ops)
-        start(c);
-}
-
-static void request(struct conn *c)
-{
-    if (started >= most_ops)
-        return;
-    started++;
-    c->began = now_ns();
-    c->unread = size;
-    ssize_t sent = send(c->handler.fd, chunk, size, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN) {
-        fail(c);
-        return;
-    }
-    c->unsent = size - (uint32_t)(sent < 0 ? 0 : sent);
-    want_writes(c, c->unsent > 0);
-}
-
-static void done(struct conn *c)
-{
-    note(now_ns() - c->began);
-    finished++;
-    close(c->handler.fd);
-    c->handler.fd = -1;
-    if (started < most_ops)
-        start(c);
-}
-
-/* The backend's first bytes are there. */
-static void greeted(struct conn *c)
-{
-    c->state = OPEN;
-    opened++;
-    if (mode != SETUP)
-        return;
-    if (by_reset) {
-        struct linger now = {1, 0};
-        setsockopt(c->handler.fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
-        done(c);
-    } else {
-        c->state = ENDING;
-        shutdown(c->handler.fd, SHUT_WR);
-    }
-}
-
-static void pour(struct conn *c)
-{
-    for (int i = 0; i < 4; i++) {
-        ssize_t sent = send(c->handler.fd, chunk, CHUNK, MSG_NOSIGNAL);
-        if (sent < 0) {
-            if (errno != EAGAIN)
-                fail(c);
-            return;
-        }
-        bytes += (uint64_t)sent;
-    }
-}
-
-static void on_event(struct handler *self, uint32_t events)
-{
-    struct conn *c = (struct conn *)self;
-    if (c->handler.fd < 0)
-        return;
-    if (events & EPOLLOUT) {
-        if (c->state == CONNECTING) {
-            if (!greet(c)) {
-                fail(c);
-                return;
-            }
-            if (c->state == GREETING)
-                want_writes(c, false);
-        } else if (mode == UP && measuring) {
-            pour(c);
-        } else if (c->unsent) {
-            ssize_t sent = send(c->handler.fd, chunk, c->unsent, MSG_NOSIGNAL);
-            if (sent > 0)
-                c->unsent -= (uint32_t)sent;
-            want_writes(c, c->unsent > 0);
-        }
-    }
-    if (c->handler.fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
-        return;
-    bool bulk = mode == DOWN && c->state != GREETING;
-    if (bulk && !measuring)
-        return;
-    ssize_t got = recv(c->handler.fd, bulk ? NULL : chunk, bulk ? 4 * CHUNK : sizeof chunk, bulk ? MSG_TRUNC : 0);
-    if (got < 0) {
-        if (errno != EAGAIN)
-            fail(c);
-        return;
-    }
-    if (got == 0) {
-        if (c->state == ENDING && mode == SETUP)
-            done(c);
-        else if (c->state == ENDING) {
-            finished++;
-            close(c->handler.fd);
-            c->handler.fd = -1;
-        } else
-            fail(c);
-        return;
-    }
-    if (mode == UP || mode == DOWN)
-        bytes += mode == DOWN && measuring ? (uint64_t)got : 0;
-    if (c->state == GREETING) {
-        if ((uint32_t)got >= c->unread)
-            greeted(c);
-        else
-            c->unread -= (uint32_t)got;
-    } else if (mode == RR && c->state == OPEN) {
-        if ((uint32_t)got >= c->unread) {
-            note(now_ns() - c->began);
-            finished++;
-            request(c);
-        } else
-            c->unread -= (uint32_t)got;
-    }
-}
-
-static bool told, events_seen;
+static uint32_t open_count = 1, beside_count;
+static uint64_t give_up = 10, spun_ns;
+static double at_most = 20;
+static bool spin = true, told;
 
 static void on_input(struct handler *self, uint32_t events)
 {
@@ -276,179 +40,250 @@ static void on_input(struct handler *self, uint32_t events)
     told = read(self->fd, line, sizeof line) <= 0;
 }
 
-static void pass(int wait)
+static void surrender(const char *why)
 {
-    struct epoll_event events[BATCH];
-    int ready = epoll_wait(epoll, events, BATCH, wait);
-    events_seen = ready > 0;
-    for (int i = 0; i < ready; i++)
-        ((struct handler *)events[i].data.ptr)->on_event(events[i].data.ptr, events[i].events);
+    printf("{\"error\": \"%s\"}\n", why);
+    exit(1);
 }
 
 /* Turn the loop until `*counter` is `goal`, or for so many seconds; never longer than `give_up` without progress. */
-static void turn(const uint64_t *counter, uint64_t goal, double at_most)
+static void turn(const uint64_t *counter, uint64_t goal, double most)
 {
-    bool spinning = spin && measuring;
-    uint64_t last = ~0ull, since = now_ns(), since_event = since, ends = since + (uint64_t)(at_most * 1e9);
-    while (*counter + failed < goal) {
-        uint64_t now = now_ns();
+    bool spinning = spin && counts.measuring, spun = false;
+    uint64_t last = ~0ull, since = now_ns(), since_event = since, before = since, ends = since + (uint64_t)(most * 1e9);
+    while (*counter + counts.failed < goal) {
+        uint64_t now = now_ns(), progress = counts.finished + counts.opened + counts.bytes + counts.beside_bytes + counts.failed;
+        if (spun)
+            spun_ns += now - before;
+        before = now;
         if (now >= ends)
             return;
-        if (finished + opened + bytes + failed != last)
-            last = finished + opened + bytes + failed, since = now;
-        else if (now - since > give_up * 1000000000ull) {
-            fprintf(stderr, "nothing happened for %llu s\n", (unsigned long long)give_up);
-            exit(1);
-        }
-        pass(spinning ? 0 : 100);
-        if (events_seen) {
+        if (progress != last)
+            last = progress, since = now;
+        else if (now - since > give_up * 1000000000ull)
+            surrender("nothing happened for too long");
+        if (pass(spinning ? 0 : 100)) {
             since_event = now;
-            spinning = spin && measuring;
-        } else if (spinning && now - since_event > SPIN_NS)
-            spinning = false;
+            spinning = spin && counts.measuring;
+            spun = false;
+        } else {
+            spun = spinning;
+            if (spinning && now - since_event > SPIN_NS)
+                spinning = false;
+        }
     }
 }
 
-static void read_hello(const char *path)
+/* "FILE,11:32,44:32" */
+static void read_hello(struct hello *hello, char *value)
 {
+    char *path = strtok(value, ",");
     int fd = open(path, O_RDONLY);
-    ssize_t got = fd < 0 ? -1 : read(fd, hello, sizeof hello);
+    ssize_t got = fd < 0 ? -1 : read(fd, hello->wire, sizeof hello->wire);
     if (got <= 0)
         die(path);
-    hello_size = (uint32_t)got;
+    hello->size = (uint32_t)got;
     close(fd);
+    for (char *range; (range = strtok(NULL, ",")); hello->ranges++) {
+        uint32_t from, size;
+        if (hello->ranges == 8 || sscanf(range, "%u:%u", &from, &size) != 2 || (uint64_t)from + size > hello->size)
+            die(range);
+        hello->range[hello->ranges].from = from;
+        hello->range[hello->ranges].size = size;
+    }
+}
+
+/* "127.0.0.1:16": so many addresses from that one on. */
+static void read_sources(const char *value)
+{
+    plan.source = address(value);
+    plan.sources = ntohs(plan.source.sin_port);
+    plan.source.sin_port = 0;
+}
+
+static bool read_flag(const char *flag, char *value)
+{
+    if (!strcmp(flag, "--to"))
+        plan.target = address(value);
+    else if (!strcmp(flag, "--hello"))
+        read_hello(&plan.hello, value);
+    else if (!strcmp(flag, "--beside-hello"))
+        read_hello(&plan.beside, value);
+    else if (!strcmp(flag, "--count"))
+        plan.most_ops = number(value, 100000000);
+    else if (!strcmp(flag, "--open"))
+        open_count = (uint32_t)number(value, MOST_OPEN);
+    else if (!strcmp(flag, "--beside"))
+        beside_count = (uint32_t)number(value, MOST_OPEN);
+    else if (!strcmp(flag, "--size"))
+        plan.size = (uint32_t)number(value, MOST_SIZE);
+    else if (!strcmp(flag, "--at-most"))
+        at_most = (double)number(value, 600000) / 1000;
+    else if (!strcmp(flag, "--sources"))
+        read_sources(value);
+    else if (!strcmp(flag, "--give-up"))
+        give_up = number(value, 600);
+    else if (!strcmp(flag, "--serve"))
+        serve(value);
+    else if (!strcmp(flag, "--spin"))
+        spin = number(value, 1);
+    else if (!strcmp(flag, "--key-share"))
+        plan.key_share = (uint32_t)number(value, 16384 - 32);
+    else if (!strcmp(flag, "--resume"))
+        plan.resume = number(value, 1);
+    else if (!strcmp(flag, "--close"))
+        plan.by_reset = !strcmp(value, "reset");
+    else
+        return false;
+    return true;
 }
 
 static void read_flags(int count, char **words)
 {
-    static const char *const modes[] = {"setup", "rr", "up", "down", "idle", "serve"};
+    static const char *const modes[MODES] = {"setup", "rr", "up", "down", "idle", "serve"};
+    bool beside = false;
     int found = -1;
-    for (int i = 0; count > 1 && i < 6; i++)
+    for (int i = 0; count > 1 && i < MODES; i++)
         if (!strcmp(words[1], modes[i]))
             found = i;
     if (found < 0 || count % 2) {
         fprintf(stderr, "load setup|rr|up|down|idle|serve …: see the head of load.c\n");
         exit(2);
     }
-    mode = (enum mode)found;
-    for (int i = 2; i + 1 < count; i += 2) {
-        const char *flag = words[i], *value = words[i + 1];
-        if (!strcmp(flag, "--to"))
-            target = address(value);
-        else if (!strcmp(flag, "--hello"))
-            read_hello(value);
-        else if (!strcmp(flag, "--vary")) {
-            if (range_count == MOST_RANGES || sscanf(value, "%u:%u", &ranges[range_count].from, &ranges[range_count].size) != 2
-                || (uint64_t)ranges[range_count].from + ranges[range_count].size > sizeof hello)
-                die("--vary");
-            range_count++;
-        } else if (!strcmp(flag, "--count"))
-            most_ops = number(value, 100000000);
-        else if (!strcmp(flag, "--open"))
-            open_count = (uint32_t)number(value, MOST_OPEN);
-        else if (!strcmp(flag, "--size"))
-            size = (uint32_t)number(value, MOST_SIZE);
-        else if (!strcmp(flag, "--seconds"))
-            seconds = (double)number(value, 600);
-        else if (!strcmp(flag, "--at-most"))
-            at_most = (double)number(value, 600);
-        else if (!strcmp(flag, "--sources"))
-            sources = (uint32_t)number(value, 250);
-        else if (!strcmp(flag, "--give-up"))
-            give_up = number(value, 600);
-        else if (!strcmp(flag, "--serve"))
-            serve(epoll, value);
-        else if (!strcmp(flag, "--spin"))
-            spin = number(value, 1);
-        else if (!strcmp(flag, "--close"))
-            by_reset = !strcmp(value, "reset");
-        else {
-            fprintf(stderr, "no such flag: %s\n", flag);
+    plan.mode = (enum mode)found;
+    for (int i = 2; i < count; i++)
+        beside |= !strcmp(words[i], "--beside");
+    open_loop(beside);
+    for (int i = 2; i + 1 < count; i += 2)
+        if (!read_flag(words[i], words[i + 1])) {
+            fprintf(stderr, "no such flag: %s\n", words[i]);
             exit(2);
         }
-    }
-    if (mode != SERVE && (!hello_size || !target.sin_port)) {
+    if (plan.mode != SERVE && (!plan.hello.size || !plan.target.sin_port)) {
         fprintf(stderr, "--to and --hello are needed\n");
         exit(2);
     }
+    if (plan.key_share && !tls_load())
+        surrender(tls_why);
 }
 
 /* Serve until standard input ends. */
 static void serve_until_told(void)
 {
-    struct handler input = {on_input, 0};
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = &input};
-    epoll_ctl(epoll, EPOLL_CTL_ADD, 0, &event);
+    struct handler input = {on_input, 0, 0};
+    watch(&input, prompt, EPOLLIN);
     while (!told)
         pass(-1);
+}
+
+/* Start no more, and let what is on its way end. */
+static void drain(void)
+{
+    plan.most_ops = counts.started;
+    turn(&counts.finished, plan.most_ops, 30);
+}
+
+/* A ticket for each of the connections, from a full handshake. */
+static void get_tickets(struct conn *conns)
+{
+    uint64_t wanted = plan.most_ops;
+    plan.most_ops = open_count;
+    for (uint32_t i = 0; i < open_count; i++) {
+        if (!(conns[i].ticket = calloc(1, sizeof *conns[i].ticket)))
+            die("calloc");
+        start(&conns[i]);
+    }
+    turn(&counts.finished, open_count, 60);
+    if (counts.failed)
+        surrender(counts.why);
+    for (uint32_t i = 0; i < open_count; i++)
+        if (!conns[i].ticket->size)
+            surrender("it issues no session ticket");
+    plan.most_ops = wanted;
+}
+
+static void open_all(struct conn *conns, uint32_t count, enum mode mode)
+{
+    uint64_t before = counts.opened;
+    for (uint32_t i = 0; i < count; i++) {
+        conns[i].mode = mode;
+        if (mode == SETUP)
+            continue;
+        start(&conns[i]);
+        turn(&counts.opened, before + (i < 64 ? 0 : i - 64), 600); /* at most 64 at once on their way */
+    }
+    if (mode != SETUP)
+        turn(&counts.opened, before + count, 600);
+    if (counts.failed)
+        surrender(counts.why ? counts.why : "a connection did not open");
+}
+
+static void work(struct conn *conns)
+{
+    switch (plan.mode) {
+    case SETUP:
+        for (uint32_t i = 0; i < open_count && counts.started < plan.most_ops; i++)
+            start(&conns[i]);
+        turn(&counts.finished, plan.most_ops, at_most);
+        drain();
+        break;
+    case RR:
+        for (uint32_t i = 0; i < open_count; i++)
+            request(&conns[i]);
+        turn(&counts.finished, plan.most_ops, at_most);
+        drain();
+        break;
+    case UP:
+    case DOWN:
+        for (uint32_t i = 0; i < open_count && plan.mode == UP; i++)
+            want_writes(&conns[i], true);
+        turn(&counts.finished, ~0ull >> 1, at_most);
+        for (uint32_t i = 0; i < open_count; i++) /* every byte has arrived when the other side ends too */
+            if (conns[i].handler.fd >= 0)
+                finish(&conns[i]);
+        turn(&counts.finished, open_count, 60);
+        break;
+    default:
+        break;
+    }
 }
 
 int main(int count, char **words)
 {
     char line[64];
     all_descriptors();
-    epoll = epoll_create1(EPOLL_CLOEXEC);
+    setvbuf(stdout, NULL, _IOLBF, 0);
     read_flags(count, words);
-    conns = calloc(open_count, sizeof *conns);
-    if (mode == RR)
-        greeting = hello_size; /* the backend echoes the hello as well */
-    if (mode == SERVE) {
+    if (plan.mode == SERVE) {
         puts("ready");
-        fflush(stdout);
         serve_until_told();
         return 0;
     }
-    if (mode != SETUP)
-        for (uint32_t i = 0; i < open_count; i++) {
-            start(&conns[i]);
-            turn(&opened, i < 64 ? 0 : i - 64, 600); /* at most 64 at once on their way */
-        }
-    turn(&opened, mode == SETUP ? 0 : open_count, 600);
+    struct conn *conns = calloc(open_count + beside_count, sizeof *conns);
+    if (!conns)
+        die("calloc");
+    open_all(conns, open_count, plan.mode);
+    open_all(conns + open_count, beside_count, DOWN);
+    if (plan.resume)
+        get_tickets(conns);
     puts("ready");
-    fflush(stdout);
     if (read(0, line, sizeof line) <= 0)
         return 1;
 
     double user, system, user_then, system_then;
     own_cpu(&user_then, &system_then);
-    measuring = true;
-    started = finished = 0;
+    counts = (struct counts){.measuring = true};
     uint64_t began = now_ns();
-    switch (mode) {
-    case SETUP:
-        for (uint32_t i = 0; i < open_count && started < most_ops; i++)
-            start(&conns[i]);
-        turn(&finished, most_ops, at_most);
-        break;
-    case RR:
-        for (uint32_t i = 0; i < open_count; i++)
-            request(&conns[i]);
-        turn(&finished, most_ops, at_most);
-        break;
-    case UP:
-    case DOWN:
-        for (uint32_t i = 0; i < open_count && mode == UP; i++)
-            want_writes(&conns[i], true);
-        turn(&finished, ~0ull >> 1, seconds);
-        for (uint32_t i = 0; i < open_count; i++) /* every byte has arrived when the other side ends too */
-            if (conns[i].handler.fd >= 0) {
-                want_writes(&conns[i], false);
-                conns[i].state = ENDING;
-                shutdown(conns[i].handler.fd, SHUT_WR);
-            }
-        turn(&finished, open_count, 60);
-        break;
-    case IDLE:
-    case SERVE:
-        break;
-    }
+    work(conns);
     uint64_t took = now_ns() - began;
     own_cpu(&user, &system);
-    printf("{\"operations\": %llu, \"failed\": %llu, \"bytes\": %llu, \"seconds\": %.6f, \"cpu_user\": %.6f, "
-           "\"cpu_system\": %.6f, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f}\n",
-           (unsigned long long)finished, (unsigned long long)failed, (unsigned long long)bytes, (double)took / 1e9,
-           user - user_then, system - system_then, quantile(0.5), quantile(0.99), quantile(0.999));
-    fflush(stdout);
+    printf("{\"operations\": %llu, \"failed\": %llu, \"why\": \"%s\", \"bytes\": %llu, \"beside_bytes\": %llu, \"resumed\": %llu, "
+           "\"tickets\": %llu, \"resets\": %llu, \"seconds\": %.6f, \"cpu_user\": %.6f, \"cpu_system\": %.6f, \"cpu_spun\": %.6f, "
+           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f}\n",
+           (unsigned long long)counts.finished, (unsigned long long)counts.failed, counts.why ? counts.why : "",
+           (unsigned long long)counts.bytes, (unsigned long long)counts.beside_bytes, (unsigned long long)counts.resumed,
+           (unsigned long long)counts.tickets, (unsigned long long)counts.resets, (double)took / 1e9, user - user_then,
+           system - system_then, (double)spun_ns / 1e9, latency_us(0.5), latency_us(0.99), latency_us(0.999));
     serve_until_told();
     return 0;
 }

@@ -12,32 +12,35 @@ from typing import Any
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
 LOAD = BUILD / "load"
+SOURCES = [HERE / name for name in ("load.c", "client.c", "loop.c", "backend.c", "tls.c")]
+_HEADERS = [HERE / name for name in ("common.h", "client.h", "tls.h")]
+
+
+class Failed(Exception):
+    """A proxy or the load generator did not do its work. The benchmark goes on without that cell."""
 
 
 def build() -> None:
     """Compile it, if it is older than its source."""
     BUILD.mkdir(exist_ok=True)
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    sources = [HERE / "load.c", HERE / "backend.c"]
-    newest = max(path.stat().st_mtime for path in [*sources, HERE / "common.h"])
+    newest = max(path.stat().st_mtime for path in [*SOURCES, *_HEADERS])
     if LOAD.exists() and LOAD.stat().st_mtime > newest:
         return
     if compiler is None:
-        raise SystemExit("the load generator is written in C: install gcc (apt-get install gcc)")
-    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", LOAD, *sources], check=True)
+        raise SystemExit("the load generator is written in C: install gcc (apt-get install gcc libc6-dev)")
+    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", LOAD, *SOURCES, "-ldl"], check=True)
 
 
 class Program:
     """A program that says `ready`, works when told to, and ends with its standard input."""
 
-    def __init__(self, command: list[str], cores: set[int]) -> None:
-        self._process = subprocess.Popen(
-            on_cores(command, cores), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, command: list[str]) -> None:
+        self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         line = self._read()
         if line != "ready":
-            self._process.kill()
-            raise SystemExit(f"{Path(command[0]).name} did not start: {line!r}")
+            self.kill()
+            raise Failed(_complaint(line))
 
     def go(self) -> dict[str, Any]:
         """Tell it to work; what it measured."""
@@ -48,23 +51,31 @@ class Program:
         try:
             answer: dict[str, Any] = json.loads(line)
         except ValueError:
-            raise SystemExit(f"the load generator gave up: {line!r}") from None
+            raise Failed(_complaint(line)) from None
+        if "error" in answer:
+            raise Failed(answer["error"])
         return answer
 
-    def end(self) -> str:
-        """Close its standard input, and return what else it said."""
+    def kill(self) -> None:
+        """End it, whatever it does."""
+        self._process.kill()
+        self._process.communicate()
+
+    def end(self) -> None:
+        """Close its standard input, and wait for its end."""
         try:
-            out, _ = self._process.communicate(timeout=30)
+            self._process.communicate(timeout=30)
         except subprocess.TimeoutExpired:
-            self._process.kill()
-            raise
-        return str(out)
+            self.kill()
+            raise Failed("the load generator does not end") from None
 
     def _read(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
 
 
-def on_cores(command: list[str], cores: set[int]) -> list[str]:
-    """The command, pinned."""
-    return ["taskset", "-c", ",".join(map(str, sorted(cores))), *command]
+def _complaint(line: str) -> str:
+    try:
+        return str(json.loads(line)["error"])
+    except (ValueError, KeyError, TypeError):
+        return f"the load generator gave up: {line!r}"

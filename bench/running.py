@@ -2,46 +2,125 @@
 
 from __future__ import annotations
 
+import random
 import socket
+import ssl
 import subprocess
 import time
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bench import proc
-from bench.hello import hello
+from bench.hello import TLS_AES_128_GCM_SHA256, Hello, hello
 from bench.peers import Job, Peer
-from bench.programs import LOAD, Program, on_cores
+from bench.programs import LOAD, Failed, Program
 
-SERVES = ("reply", "echo", "source", "sink")
-_PATIENCE = 20.0
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from bench.certificate import Certificate
+    from bench.place import Place
+    from bench.works import Setting
+
+BACKENDS = {"reply": "reply", "echo": "echo", "source": "source", "sink": "sink", "held": "reply"}
+"""What the names in front of `.bench.test` get: see backend.c. `held` is for connections held beside a work."""
+TLS_NAME = "tls.bench.test"
+"""The one name for which TLS is terminated; within it, the client says which backend it wants."""
+_PATIENCE = 60.0
 
 
 class Running:
     """A peer's processes."""
 
-    def __init__(self, peer: Peer, directory: Path, cores: set[int], workers: int = 1) -> None:
+    def __init__(
+        self, peer: Peer, setting: Setting, place: Place, directory: Path, certificate: Certificate
+    ) -> None:
+        """Starts it, and does not wait: see `wait`."""
         directory.mkdir(parents=True)
-        port, *ports = free_ports(1 + len(SERVES))
+        directory.chmod(0o755)
         self.name = peer.NAME
-        self.address = f"127.0.0.1:{port}"
-        routes = {
-            f"{what}.bench.test": f"127.0.0.1:{port}" for what, port in zip(SERVES, ports, strict=True)
+        self.setting = setting
+        self.place = place
+        self.directory = directory
+        self.certificate = certificate
+        names = ["any"] if setting.terminate else ["reply"] if setting.routes == 1 else list(BACKENDS)
+        port, *ports = _free_ports(1 + len(names))
+        self.address = f"{place.proxy_host}:{port}"
+        self.backends = {
+            name: f"{place.load_host}:{port}" for name, port in zip(names, ports, strict=True)
         }
-        self.serve: list[str] = []
-        """Flags of the load generator for the backends."""
-        for name, address in routes.items():
-            self.serve += ["--serve", f"{name.split('.')[0]}:{address}"]
-        command = peer.command(Job(self.address, routes, directory, workers))
+        self.log = directory / "access.log" if setting.log else None
+        job = Job(
+            self.address,
+            self._routes(),
+            directory,
+            setting.workers,
+            certificate if setting.terminate else None,
+            self.log,
+        )
         self._output = (directory / "output").open("w")
         self._process = subprocess.Popen(
-            on_cores(command, cores), stdin=subprocess.DEVNULL, stdout=self._output, stderr=self._output
+            place.proxy(peer.command(job)),
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
         )
-        backend = Program([str(LOAD), "serve", *self.serve], cores)
-        try:
-            self._wait_for_reply(directory)
-        finally:
-            backend.end()
+        self.pids = [self._process.pid]
+
+    def load(self, mode: str, backend: str, *flags: str, post_quantum: bool = False) -> list[str]:
+        """The load generator's command line, up to what the work adds."""
+        name = TLS_NAME if self.setting.terminate else f"{backend}.bench.test"
+        words = [str(LOAD), mode, "--to", self.address, "--hello", self.hello(name, post_quantum)]
+        if self.setting.terminate:
+            words += ["--key-share", str(_tls_hello(name).share_at)]
+        words += ["--sources", f"{self.place.load_host}:16", "--spin", str(int(self.place.spin)), *flags]
+        return self.place.load(words)
+
+    def serve(self, *names: str) -> list[str]:
+        """Flags for the backends of these names, where there are such; without names, for all but `held`."""
+        wanted = names or [name for name in self.backends if name != "held"]
+        flags = []
+        for name in wanted:
+            if name in self.backends:
+                flags += ["--serve", f"{BACKENDS.get(name, name)}:{self.backends[name]}"]
+        return flags
+
+    def hello(self, name: str, post_quantum: bool = False) -> str:
+        """The load generator's word for a hello: its file, and what of it varies."""
+        made = _tls_hello(name) if self.setting.terminate else hello(name, post_quantum=post_quantum)
+        path = self.directory / f"{name}.{len(made.wire)}"
+        path.write_bytes(made.wire)
+        return ",".join([str(path), *(f"{start}:{size}" for start, size in made.vary)])
+
+    def wait(self) -> None:
+        """Wait until it passes a connection on. Raises Failed."""
+        command = self.load("setup", "reply", *self.serve(), "--count", "1", "--give-up", "5")
+        ends = time.monotonic() + _PATIENCE
+        why = ""
+        while time.monotonic() < ends and self._process.poll() is None:
+            try:
+                program = Program(command)
+                answer = program.go()
+                program.end()
+            except Failed as failure:
+                why = str(failure)
+            else:
+                if answer["operations"] == 1:
+                    break
+                why = answer["why"]
+            time.sleep(0.05)
+        else:
+            ended = self._process.poll()
+            text = " ".join((self.directory / "output").read_text(errors="replace").split())[-600:]
+            how = f"it ended with status {ended}" if ended is not None else f"it does not pass anything on: {why}"
+            raise Failed(f"{how}: {text}" if text else how)
+        if self.setting.terminate and not self.place.load_prefix:
+            self._check_tls()
         self.pids = proc.tree(self._process.pid)
+
+    @property
+    def lives(self) -> bool:
+        """Whether its first process does."""
+        return self._process.poll() is None
 
     def cpu(self) -> proc.Cpu:
         """CPU time of its processes so far."""
@@ -51,49 +130,75 @@ class Running:
         """Proportional set size of its processes."""
         return proc.memory_of(self.pids)
 
+    def logged(self) -> int:
+        """How many lines its access log has."""
+        if self.log is None or not self.log.exists():
+            return 0
+        with self.log.open("rb") as file:
+            return sum(1 for _ in file)
+
     def end(self) -> None:
         """End it, if need be by force."""
+        pids = proc.tree(self._process.pid)
         self._process.terminate()
         try:
-            self._process.wait(3)
+            self._process.wait(1)
         except subprocess.TimeoutExpired:
-            # it waits for idle connections to end; its children are its own and end with it
-            for pid in reversed(proc.tree(self._process.pid)):
+            pass  # it waits for connections to end
+        for pid in reversed(pids):  # its children are its own and end with it
+            if pid != self._process.pid or self.lives:
                 subprocess.run(["kill", "-KILL", str(pid)], check=False, stderr=subprocess.DEVNULL)
-            self._process.wait()
+        self._process.wait()
         self._output.close()
 
-    def _wait_for_reply(self, directory: Path) -> None:
-        host, port = self.address.split(":")
-        wire = hello("reply.bench.test").wire
-        ends = time.monotonic() + _PATIENCE
-        while time.monotonic() < ends and self._process.poll() is None:
-            try:
-                with socket.create_connection((host, int(port)), timeout=5) as client:
-                    client.sendall(wire)
-                    if client.recv(1) == b"r":  # and not an alert
-                        return
-            except OSError:
-                pass
-            time.sleep(0.05)
-        self._process.kill()
-        raise SystemExit(f"{self.name} does not pass a connection on: {(directory / 'output').read_text()}")
+    def _routes(self) -> dict[str, str]:
+        if self.setting.terminate:
+            return {TLS_NAME: self.backends["any"]}
+        routes = {f"{name}.bench.test": address for name, address in self.backends.items()}
+        fill = (self.setting.routes or 0) - len(routes)
+        others = [f"n{number}.routes.bench.test" for number in range(fill)]
+        # in the middle, for those that try one after the other
+        half = len(others) // 2
+        before = dict.fromkeys(others[:half], self.backends["reply"])
+        return before | routes | dict.fromkeys(others[half:], self.backends["reply"])
 
-
-def free_ports(count: int) -> list[int]:
-    """Ports below the range that clients' own are taken from, which nobody listens on now."""
-    found: list[socket.socket] = []
-    port = 21000 + time.monotonic_ns() // 1000 % 9000
-    while len(found) < count:
-        port += 1
-        probe = socket.socket()
+    def _check_tls(self) -> None:
+        """With a client that checks everything: the certificate, TLS 1.3, and that the plaintext arrives."""
+        host, _, port = self.address.rpartition(":")
+        context = ssl.create_default_context(cafile=str(self.certificate.authority))
+        backend = Program(self.place.load([str(LOAD), "serve", *self.serve("any")]))
         try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            probe.close()
-        else:
-            found.append(probe)
-    ports = [probe.getsockname()[1] for probe in found]
-    for probe in found:
-        probe.close()
-    return ports
+            with (
+                socket.create_connection((host, int(port)), timeout=10) as plain,
+                context.wrap_socket(plain, server_hostname=TLS_NAME) as client,
+            ):
+                client.sendall(b"reply")
+                if client.version() != "TLSv1.3" or client.recv(5) != b"reply":
+                    raise Failed(f"{client.version()} and no plaintext")
+        except OSError as error:
+            raise Failed(f"a client that checks refuses it: {error}") from None
+        finally:
+            backend.end()
+
+
+def _tls_hello(name: str) -> Hello:
+    return hello(name, ciphers=(TLS_AES_128_GCM_SHA256,))
+
+
+_given: set[int] = set()
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports below the range that clients' own are taken from, which nobody listens on now, and each only once."""
+    found: list[int] = []
+    while len(found) < count:
+        port = random.randrange(10000, 30000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        if port not in _given:
+            _given.add(port)
+            found.append(port)
+    return found

@@ -1,142 +1,172 @@
-"""The works that are measured, and how one measurement goes."""
+"""The works that are measured: the eight kinds of the benchmark, as a list."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
 
-from bench import proc
-from bench.hello import hello
-from bench.programs import LOAD, Program
+from bench.peers import LOG, PASS, TERMINATE, WORKERS
 
-if TYPE_CHECKING:
-    from bench.running import Running
 
-_SETTLE = 0.15  # seconds after which the last connections have ended on the proxy's side too
+@dataclass(frozen=True)
+class Setting:
+    """How the proxies that do a work are set up. Those of one setting are started once, and share it."""
+
+    terminate: bool = False
+    routes: int | None = None
+    """So many names; None: one for each of the backends that the works need."""
+    log: bool = False
+    workers: int = 1
+    place: str = "pinned"
+
+    @property
+    def needs(self) -> set[str]:
+        """What a peer has to be able to do (see bench.peers)."""
+        also = {LOG} if self.log else {WORKERS} if self.workers > 1 else set()
+        return {TERMINATE if self.terminate else PASS, *also}
+
+    def __str__(self) -> str:
+        words = ["terminate" if self.terminate else "pass", self.place]
+        words += [f"{self.routes}-routes"] if self.routes else []
+        words += ["log"] if self.log else []
+        return "-".join([*words, *([f"{self.workers}-workers"] if self.workers > 1 else [])])
+
+
+PASSED = Setting()
+TERMINATED = Setting(terminate=True)
+
+KINDS = {
+    "setup": "Connection set-up, passthrough",
+    "rr": "Request and response, passthrough",
+    "bulk": "Bulk, passthrough",
+    "tls": "TLS 1.3, terminated",
+    "memory": "Memory per idle connection",
+    "growth": "Growth",
+    "fair": "Fairness: latency of 100 B requests on 8 connections, beside 4 with bulk at full rate",
+    "machine": "The whole machine, nothing pinned",
+    "workers": "Workers, nothing pinned",
+    "network": "Over a network of 1 ms and 200 Mbit/s",
+}
 
 
 @dataclass(frozen=True)
 class Work:
-    """One kind of work. The figure is CPU time per operation, or memory per connection."""
+    """One kind of work, and the figure that it gives."""
 
     key: str
     """For `--works`."""
+    kind: str
+    """Of KINDS."""
     name: str
     mode: str
     """Of the load generator."""
     backend: str
     unit: str
-    flags: tuple[str, ...] = ()
-    count: int = 0
-    """Operations in a full run; `--quick` does a quarter."""
+    """µs (CPU time of an operation, or `measures`), ms/GB, or B."""
+    setting: Setting = PASSED
+    measures: str = "cpu"
+    """cpu: of the proxy's processes; machine: of all that runs; p99: latency; memory."""
     open: int = 1
+    flags: tuple[str, ...] = ()
     post_quantum: bool = False
-    warm_up: int = 300
+    milliseconds: int = 600
+    """How long it is done, when measured in full."""
+    most: int = 1_000_000
+    """And how often at most."""
+    beside: int = 0
+    """So many connections with bulk beside it."""
+    most_rounds: int = 100
+    together: str = ""
+    """Works of one name here are measured in one go, on a process that did nothing else."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """One measurement of one peer."""
-
-    work: str
-    peer: str
-    round: int
-    figure: float
-    """In the work's unit."""
-    rate: float
-    """Operations, or bytes, in a second."""
-    cpu: proc.Cpu
-    machine_busy: float
-    load: dict[str, Any]
-
-    def as_json(self) -> dict[str, Any]:
-        """For the results file."""
-        return asdict(self) | {"cpu": self.cpu._asdict()}
+_FIN, _RESET = ("--close", "fin"), ("--close", "reset")
+_FULL, _RESUMED = ("--close", "fin"), ("--close", "fin", "--resume", "1")
 
 
-_FIN, _RESET, _SMALL, _LARGE = (
-    ("--close", "fin"),
-    ("--close", "reset"),
-    ("--size", "100"),
-    ("--size", "16384"),
-)
-
-WORKS = (
-    Work("setup-fin", "set-up, FIN", "setup", "reply", "µs", _FIN, 16_000, 32),
-    Work("setup-reset", "set-up, reset", "setup", "reply", "µs", _RESET, 16_000, 32),
-    Work(
-        "setup-pq", "set-up, FIN, 1.7 KB hello", "setup", "reply", "µs", _FIN, 16_000, 32, post_quantum=True
-    ),
-    Work("rr-100-1", "request/response 100 B × 1", "rr", "echo", "µs", _SMALL, 60_000, 1),
-    Work("rr-100-64", "request/response 100 B × 64", "rr", "echo", "µs", _SMALL, 160_000, 64),
-    Work("rr-16k-1", "request/response 16 KiB × 1", "rr", "echo", "µs", _LARGE, 40_000, 1),
-    Work("rr-16k-64", "request/response 16 KiB × 64", "rr", "echo", "µs", _LARGE, 80_000, 64),
-    Work("bulk-up-1", "bulk up × 1", "up", "sink", "ms/GB", open=1),
-    Work("bulk-down-1", "bulk down × 1", "down", "source", "ms/GB", open=1),
-    Work("bulk-up-16", "bulk up × 16", "up", "sink", "ms/GB", open=16),
-    Work("bulk-down-16", "bulk down × 16", "down", "source", "ms/GB", open=16),
-    Work("idle-1000", "memory, 1,000 idle", "idle", "reply", "B", open=1000),
-    Work("idle-8000", "memory, 8,000 idle", "idle", "reply", "B", open=8000),
-)
+def _setup(key: str, kind: str, name: str, setting: Setting = PASSED, **more: object) -> Work:
+    work = Work(key, kind, name, "setup", "reply", "µs", setting, open=32, flags=_FIN, most=8000)
+    return replace(work, **more)  # type: ignore[arg-type]
 
 
-def measure(
-    work: Work, proxy: Running, number: int, directory: Path, cores: set[int], quick: bool
-) -> Sample:
-    """Do a work once, through one proxy."""
-    name = f"{work.backend}.bench.test"
-    wire, vary = hello(name, post_quantum=work.post_quantum)
-    path = directory / f"{name}.{len(wire)}"
-    path.write_bytes(wire)
-    common = [
-        "--to",
-        proxy.address,
-        "--hello",
-        str(path),
-        "--open",
-        str(work.open),
-        *work.flags,
-        *proxy.serve,
-    ]
-    for start, size in vary:
-        common += ["--vary", f"{start}:{size}"]
-    if work.mode == "setup":
-        common += ["--sources", "16"]
-        _load([*_command("setup"), *common, "--count", str(work.warm_up)], cores)
-    amount = (
-        ["--seconds", "1" if quick else "3"]
-        if not work.count
-        else ["--at-most", "5" if quick else "20", "--count", str(work.count // (4 if quick else 1))]
+def _rr(key: str, kind: str, name: str, size: int, setting: Setting = PASSED, **more: object) -> Work:
+    work = Work(key, kind, name, "rr", "echo", "µs", setting, flags=("--size", str(size)))
+    return replace(work, **more)  # type: ignore[arg-type]
+
+
+def _bulk(key: str, kind: str, name: str, up: bool, open: int, setting: Setting = PASSED) -> Work:
+    mode, backend = ("up", "sink") if up else ("down", "source")
+    return Work(key, kind, name, mode, backend, "ms/GB", setting, open=open)
+
+
+def _idle(key: str, kind: str, name: str, mode: str, open: int, setting: Setting = PASSED) -> Work:
+    rounds = 3 if setting.terminate else 100  # so many handshakes take their time, and memory varies little
+    together = f"idle {setting}"
+    return Work(
+        key, kind, name, mode, "held", "B", setting, "memory", open, most_rounds=rounds, together=together
     )
-    before_opening = proxy.memory()
-    program = Program([*_command(work.mode), *common, *amount], cores)
-    if work.mode == "rr":
-        time.sleep(0.02)
-    busy, cpu = proc.machine_busy(), proxy.cpu()
-    load = program.go()
-    if work.mode in ("setup", "up", "down"):
-        time.sleep(_SETTLE)
-    spent, busy = proxy.cpu() - cpu, proc.machine_busy() - busy
-    if work.mode == "idle":
-        time.sleep(_SETTLE)
-        held = proxy.memory() - before_opening
-        program.end()
-        return Sample(work.name, proxy.name, number, held / work.open, 0.0, spent, busy, load)
-    program.end()
-    done = load["bytes"] if work.unit == "ms/GB" else load["operations"]
-    if load["failed"] or not done:
-        raise SystemExit(f"{proxy.name}: {work.name}: {load}")
-    figure = spent.total / done * (1e12 if work.unit == "ms/GB" else 1e6)
-    return Sample(work.name, proxy.name, number, figure, done / load["seconds"], spent, busy, load)
 
 
-def _command(mode: str) -> list[str]:
-    return [str(LOAD), mode]
+def works(quick: bool) -> list[Work]:
+    """All of them, in the order in which they are done."""
+    many = 2000 if quick else 8000  # handshakes are slow to come by
+    few = many // 8
+    unpinned, two = Setting(place="unpinned"), Setting(place="unpinned", workers=2)
+    held = replace(_setup("held-8000", "growth", "set-up beside 8,000 idle"), together=f"idle {PASSED}")
+    return [
+        _setup("setup-fin", "setup", "closed by FIN"),
+        _setup("setup-reset", "setup", "closed by reset", flags=_RESET),
+        _setup("setup-pq", "setup", "1.7 KB hello, FIN", post_quantum=True),
+        _setup("setup-pq-reset", "setup", "1.7 KB hello, reset", post_quantum=True, flags=_RESET),
+        _rr("rr-100-1", "rr", "100 B × 1", 100),
+        _rr("rr-100-64", "rr", "100 B × 64", 100, open=64),
+        _rr("rr-16k-1", "rr", "16 KiB × 1", 16384),
+        _rr("rr-16k-64", "rr", "16 KiB × 64", 16384, open=64),
+        _bulk("bulk-up-1", "bulk", "to the upstream × 1", True, 1),
+        _bulk("bulk-down-1", "bulk", "to the client × 1", False, 1),
+        _bulk("bulk-up-16", "bulk", "to the upstream × 16", True, 16),
+        _bulk("bulk-down-16", "bulk", "to the client × 16", False, 16),
+        _setup("tls-full", "tls", "full handshake", TERMINATED, flags=_FULL),
+        _setup("tls-resumed", "tls", "resumed handshake", TERMINATED, flags=_RESUMED),
+        _bulk("tls-up-1", "tls", "bulk to the upstream × 1", True, 1, TERMINATED),
+        _bulk("tls-down-1", "tls", "bulk to the client × 1", False, 1, TERMINATED),
+        _bulk("tls-up-16", "tls", "bulk to the upstream × 16", True, 16, TERMINATED),
+        _bulk("tls-down-16", "tls", "bulk to the client × 16", False, 16, TERMINATED),
+        _idle("idle-1000", "memory", "1,000, passthrough", "idle", 1000),
+        _idle("idle-8000", "memory", "8,000, passthrough", "idle", 8000),
+        held,
+        _idle("tls-idle-1000", "memory", f"{few:,}, terminated", "idle", few, TERMINATED),
+        _idle("tls-idle-8000", "memory", f"{many:,}, terminated", "idle", many, TERMINATED),
+        _setup("held-0", "growth", "set-up beside 0 idle"),
+        _setup("routes-1", "growth", "set-up, 1 route", Setting(routes=1)),
+        _setup("routes-1000", "growth", "set-up, 1,000 routes", Setting(routes=1000)),
+        _setup("routes-10000", "growth", "set-up, 10,000 routes", Setting(routes=10_000)),
+        _setup("setup-log", "growth", "set-up, access log on", Setting(log=True)),
+        _rr("fair-splice", "fair", "passthrough, p99", 100, open=8, beside=4, measures="p99"),
+        _rr("fair-tls", "fair", "terminated, p99", 100, TERMINATED, open=8, beside=4, measures="p99"),
+        _setup("machine-setup", "machine", "set-up, FIN", unpinned, measures="machine"),
+        _rr("machine-rr", "machine", "100 B × 64", 100, unpinned, open=64, measures="machine"),
+        replace(_bulk("machine-up", "machine", "bulk up × 16", True, 16, unpinned), measures="machine"),
+        replace(_bulk("machine-down", "machine", "bulk down × 16", False, 16, unpinned), measures="machine"),
+        _setup("workers-1-setup", "workers", "1 worker, set-up, FIN", unpinned),
+        _setup("workers-2-setup", "workers", "2 workers, set-up, FIN", two),
+        _rr("workers-1-rr", "workers", "1 worker, 100 B × 64", 100, unpinned, open=64),
+        _rr("workers-2-rr", "workers", "2 workers, 100 B × 64", 100, two, open=64),
+    ]
 
 
-def _load(command: list[str], cores: set[int]) -> None:
-    program = Program(command, cores)
-    program.go()
-    program.end()
+def network_works(quick: bool) -> list[Work]:
+    """The same few on loopback and over a network, to see that no figure rests on loopback's habits."""
+    found = []
+    for place, word in (("pinned", "loopback"), ("network", "network")):
+        setting = Setting(place=place)
+        # a round trip takes 4 ms there: more at once, and longer
+        slow = place == "network"
+        more = {"milliseconds": 1000 if quick else 3000} if slow else {}
+        opened = 256 if slow else 32
+        found += [
+            _setup(f"{word}-setup", "network", f"set-up, FIN, {word}", setting, open=opened, **more),
+            _rr(f"{word}-rr", "network", f"100 B × 64, {word}", 100, setting, open=64, **more),
+            replace(_bulk(f"{word}-up", "network", f"bulk up × 16, {word}", True, 16, setting), **more),
+            replace(_bulk(f"{word}-down", "network", f"bulk down × 16, {word}", False, 16, setting), **more),
+        ]
+    return found

@@ -3,11 +3,14 @@
 To add one, write a module here (or anywhere, and name it with `--peer-file`) that has:
 
     NAME      how the tables call it
+    DOES      which of PASS, TERMINATE, LOG and WORKERS it can do
     version() its version as text, or None when it is not installed
     command(job) → the command line that runs it in the foreground; files go to job.directory
+    NOTE      optional: what a reader of the figures should know of it
 
-All do the same job: listen on `job.listen`, read the ClientHello, pass the connection through to the
-backend of its server name in `job.routes`, use one worker (or `job.workers`), and write no log.
+All do the same job: listen on `job.listen`, find out the name that the client asks for, and connect it to the
+backend of that name in `job.routes`: as it is, or, if there is a `job.certificate`, as plaintext behind TLS 1.3.
+They use `job.workers` workers, and write no log, or one line for each connection to `job.log`.
 """
 
 from __future__ import annotations
@@ -19,8 +22,19 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Final, Protocol, cast
 
+from bench.certificate import Certificate
+from bench.programs import BUILD
+
+PASS: Final = "pass"
+"""Passes a connection on by its server name, unopened."""
+TERMINATE: Final = "terminate"
+"""Terminates TLS 1.3 and connects the plaintext."""
+LOG: Final = "log"
+"""Writes a line for each connection that it passes."""
+WORKERS: Final = "workers"
+"""Can be told how many threads or processes work."""
 
 @dataclass(frozen=True)
 class Job:
@@ -33,12 +47,30 @@ class Job:
     directory: Path
     """An empty directory of its own."""
     workers: int = 1
+    certificate: Certificate | None = None
+    """Terminate TLS with it."""
+    log: Path | None = None
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Backend address → the names that go there."""
+        found: dict[str, list[str]] = {}
+        for name, backend in self.routes.items():
+            found.setdefault(backend, []).append(name)
+        return found
+
+    def write(self, name: str, lines: list[str]) -> Path:
+        """Write a file of the job's directory."""
+        path = self.directory / name
+        path.write_text("\n".join([*lines, ""]))
+        return path
 
 
 class Peer(Protocol):
     """What a module in this directory has to have."""
 
     NAME: str
+    DOES: frozenset[str]
 
     def version(self) -> str | None:
         """Its version, or None when it is not there."""
@@ -58,6 +90,16 @@ def find(files: list[Path]) -> list[Peer]:
         spec.loader.exec_module(module)
         found.append(module)
     return [cast("Peer", module) for module in found]
+
+
+def note(peer: Peer) -> str:
+    """What a reader should know of it."""
+    return str(getattr(peer, "NOTE", ""))
+
+
+def in_wheel(pattern: str) -> Path | None:
+    """A file of the wheels that scripts/install-bench-peers puts into an environment of their own."""
+    return next((BUILD / "peers").glob(pattern), None)
 
 
 def said(*command: str) -> str | None:

@@ -1,0 +1,59 @@
+/* A client's connections: see client.c. */
+#ifndef BENCH_CLIENT_H
+#define BENCH_CLIENT_H
+
+#include "common.h"
+#include "tls.h"
+
+enum mode { SETUP, RR, UP, DOWN, IDLE, SERVE, MODES };
+enum state { CONNECTING, HANDSHAKING, GREETING, OPEN, ENDING };
+
+#define MOST_SIZE (1 << 20)
+#define FIRST_SIZE 100 /* of the first message within TLS, and of its answer */
+
+/* What a connection begins with, and the ranges of it that are made anew each time. */
+struct hello {
+    unsigned char wire[16384];
+    uint32_t size, ranges;
+    struct { uint32_t from, size; } range[8];
+};
+
+struct conn {
+    struct handler handler;
+    enum mode mode;
+    enum state state;
+    bool writes; /* EPOLLOUT is asked for */
+    uint32_t unsent, unread;
+    uint64_t began;
+    struct tls *tls;
+    struct ticket *ticket;
+};
+
+/* How all of them go on. */
+struct plan {
+    enum mode mode;
+    struct sockaddr_in target, source; /* source: 0, or the first of `sources` addresses */
+    uint32_t sources, size;
+    uint64_t most_ops;
+    bool by_reset;
+    uint32_t key_share; /* TLS is spoken if it is not 0: where it is in the hello */
+    bool resume;
+    struct hello hello, beside;
+};
+
+struct counts {
+    uint64_t started, finished, failed, opened, bytes, beside_bytes, resumed, tickets, resets;
+    const char *why; /* the first that failed did */
+    bool measuring;
+};
+
+extern struct plan plan;
+extern struct counts counts;
+
+void start(struct conn *conn);
+void request(struct conn *conn);
+void want_writes(struct conn *conn, bool wanted);
+void finish(struct conn *conn); /* ends our direction, once all is sent */
+double latency_us(double quantile);
+
+#endif
