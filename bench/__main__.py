@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from bench import certificate, network, peers, place, programs, results
+from bench import certificate, machine, network, peers, place, plot, programs, report
 from bench.measuring import Pace
+from bench.results import Results
 from bench.rounds import Rounds
 from bench.running import TLS_NAME
 from bench.works import Work, network_works, works
@@ -37,15 +39,29 @@ def main() -> None:
             _QUICK if flags.quick else Pace(),
             lambda line: print(line, flush=True),
         )
-        about = results.about({peer.NAME: version for peer, version in found}, absent, rounds.rounds)
         try:
             rounds.run([peer for peer, _ in found], wanted)
         except KeyboardInterrupt:
             raise SystemExit("interrupted: nothing is written") from None
-    name = ("network-" if flags.network else "") + ("quick" if flags.quick else "full")
+    stem = ("network-" if flags.network else "") + ("quick" if flags.quick else "full")
+    about = machine.about() | {
+        "run": stem,
+        "rounds": rounds.rounds,
+        "versions": {peer.NAME: version for peer, version in found},
+        "left_out": absent,
+    }
     notes = {peer.NAME: peers.note(peer) for peer, _ in found if peers.note(peer)}
-    page = results.write(flags.output, name, results.Results(about, notes, wanted, rounds.samples, rounds.failures))
-    print("\n" + page)
+    _write(flags.output, stem, Results(about, notes, wanted, rounds.samples, rounds.failures))
+
+
+def _write(output: Path, stem: str, results: Results) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    page = report.page(results)
+    (output / f"{stem}.json").write_text(json.dumps(results.as_json(), indent=1) + "\n")
+    (output / f"{stem}.md").write_text(page)
+    for kind, svg in plot.sheets(results).items():
+        (output / f"{stem}-{kind}.svg").write_text(svg)
+    print(f"\n{page}\nwritten to {output}/{stem}.*")
 
 
 def _flags() -> argparse.Namespace:

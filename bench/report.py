@@ -1,85 +1,231 @@
-"""Tables of what was measured."""
+"""The results as a page of Markdown tables."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from statistics import median
 from typing import TYPE_CHECKING
 
+from bench.results import OURS, Results, Spread
+from bench.targets import TARGETS
+from bench.works import KINDS
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
-    from bench.works import Sample, Work
+    from bench.works import Work
 
-OURS = "spyhole"
+_NAMED = ("haproxy", "nginx")
+"""Peers whose ratio is shown beside that of the best."""
+_AHEAD = 0.7
+"""The load generator is well ahead of a proxy if it needs at most so much of its CPU time."""
 
 
-def table(works: Iterable[Work], samples: Sequence[Sample]) -> str:
-    """A Markdown table: medians with their spread, and ours : each of the others.
+def page(results: Results) -> str:
+    """All of it."""
+    parts = [_head(results), _targets(results)]
+    for kind, title in KINDS.items():
+        works = [work for work in results.works if work.kind == kind]
+        if works:
+            parts += [f"## {title}\n", _figures(results, works), *_more(results, kind, works)]
+    parts += [_network(results), _load(results), _left_out(results), _notes(results)]
+    return "\n".join(part for part in parts if part)
 
-    A ratio is the median of the rounds' ratios: what disturbs a round disturbs both of its sides alike.
-    """
-    peers = list(dict.fromkeys(sample.peer for sample in samples))
-    others = [peer for peer in peers if peer != OURS] if OURS in peers else []
-    heads = [*peers, *(f"{OURS} : {peer}" for peer in others)] + ([f"{OURS} : the best"] if others else [])
-    lines = ["| work | | " + " | ".join(heads) + " |", "|---|---|" + "---:|" * len(heads)]
-    for work in works:
-        by_peer: dict[str, dict[int, float]] = defaultdict(dict)
-        for sample in samples:
-            if sample.work == work.name:
-                by_peer[sample.peer][sample.round] = sample.figure
-        if not by_peer:
+
+def amount(figure: float) -> str:
+    """Three digits or so."""
+    return f"{figure:.1f}" if abs(figure) < 100 else f"{figure:,.0f}"
+
+
+def _head(results: Results) -> str:
+    about = results.about
+    versions = ", ".join(f"{name} {version}" for name, version in about["versions"].items())
+    return f"""\
+# Benchmark: {about["run"]}, {about["date"]}
+
+{about["machine"]}; Linux {about["kernel"]}. {versions}. Spyhole runs on {about["python"]}.
+{about["rounds"]} rounds, interleaved. A cell is the median of the rounds, ± half of the way from the least to the most.
+A ratio is the median of the rounds' ratios; less than 1 is better for us. `bench/README.md` says what the
+works are.
+"""
+
+
+def _targets(results: Results) -> str:
+    rows, met, missed = [], 0, 0
+    for target in TARGETS:
+        work = results.work(target.work)
+        if work is None:
             continue
-        cells = [_spread(by_peer[peer].values()) for peer in peers]
-        cells += [_ratio(by_peer[OURS], by_peer[peer]) for peer in others]
-        if others:
-            best = min(others, key=lambda peer: median(by_peer[peer].values()))
-            cells.append(f"**{_ratio(by_peer[OURS], by_peer[best])}**")
-        lines.append(f"| {work.name} | {work.unit} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, ""])
+        found = target.found(results)
+        verdict = "not measured"
+        if found:
+            verdict = "yes" if target.is_met(found) else "**no**"
+            met, missed = met + target.is_met(found), missed + (not target.is_met(found))
+        most = f"{target.most:,.0f}" if target.most > 100 else f"{target.most:.2f}"
+        shown = _ratio(found, wide=True) if target.to else _cell(found)
+        name = f"{target.group}: {work.name}"
+        rows.append([name, target.words, most, shown, verdict])
+    if not rows:
+        return ""
+    table = _table(["work", "what", "at most", "found (least–most)", "met"], rows, left=2)
+    return f"## The figures to reach: {met} met, {missed} not\n\n{table}"
 
 
-def rates(works: Iterable[Work], samples: Sequence[Sample]) -> str:
-    """A second table: throughput, latency, and what the load generator itself used."""
-    lines = [
-        "| work | proxy | rate | p50 µs | p99 µs | p99.9 µs | proxy's core | load's CPU |",
-        "|---|---|" + "---:|" * 6,
+def _figures(results: Results, works: Sequence[Work]) -> str:
+    """CPU time of an operation, or whatever the works measure."""
+    peers = results.peers(*(work.key for work in works))
+    named = [peer for peer in _NAMED if peer in peers and OURS in peers]
+    rows = []
+    for work in works:
+        row = [f"{work.name}, {_unit(work)}"]
+        row += [_cell(results.spread(work.key, peer)) for peer in peers]
+        row += [_ratio(results.ratio(work.key, OURS, peer)) for peer in named]
+        if OURS in peers:
+            best = results.best(work.key)
+            row.append(f"**{_ratio(results.ratio(work.key, OURS, best))}** {best}" if best else "–")
+        rows.append(row)
+    heads = ["", *peers, *(f"ours : {peer}" for peer in named)] + (["ours : the best"] if OURS in peers else [])
+    return _table(heads, rows)
+
+
+def _more(results: Results, kind: str, works: Sequence[Work]) -> Iterator[str]:
+    """What else there is to say of a kind of work."""
+    timed = [work for work in works if work.mode != "idle"]
+    if kind in ("setup", "rr", "bulk", "tls", "machine", "workers", "network"):
+        yield _by_peer(results, timed, "throughput", lambda work, peer: _rate(results, work, peer))
+    if kind in ("rr", "fair"):
+        yield _by_peer(
+            results, timed, "p50 / p99 / p99.9, µs", lambda work, peer: _latency(results, work, peer)
+        )
+    if kind == "fair":
+        yield _by_peer(results, timed, "bulk beside it", lambda work, peer: _beside(results, work, peer))
+    if kind == "machine":
+        yield _by_peer(
+            results, timed, "of it the proxy's own", lambda work, peer: _cell(results.spread(work.key, peer, "cpu"))
+        )
+    if kind == "growth":
+        yield _growth(results)
+
+
+def _by_peer(
+    results: Results, works: Sequence[Work], title: str, cell: Callable[[Work, str], str]
+) -> str:
+    peers = results.peers(*(work.key for work in works))
+    return _table([title, *peers], [[work.name, *(cell(work, peer) for peer in peers)] for work in works])
+
+
+def _growth(results: Results) -> str:
+    pairs = [
+        ("routes-1000", "routes-1", "1,000 routes : 1"),
+        ("routes-10000", "routes-1", "10,000 routes : 1"),
+        ("held-8000", "held-0", "beside 8,000 idle : none"),
+        ("setup-log", "held-0", "access log on : off"),
     ]
-    for work in works:
-        if work.mode == "idle":
+    peers = results.peers(*(work for work, _, _ in pairs))
+    rows = [
+        [name, *(_ratio(results.growth(work, base, peer)) for peer in peers)]
+        for work, base, name in pairs
+        if results.work(work) and results.work(base)
+    ]
+    return _table(["a peer's ratio to itself", *peers], rows) if rows else ""
+
+
+def _network(results: Results) -> str:
+    """How the ratios on loopback compare with those over a network."""
+    rows = []
+    for what in ("setup", "rr", "up", "down"):
+        for peer in results.peers(f"network-{what}"):
+            pair = [results.ratio(f"{place}-{what}", OURS, peer) for place in ("loopback", "network")]
+            if peer != OURS and all(pair):
+                rows.append([what, f"ours : {peer}", *map(_ratio, pair)])
+    if not rows:
+        return ""
+    table = _table(["work", "", "on loopback", "over the network"], rows, left=2)
+    return f"## Loopback and network compared\n\n{table}"
+
+
+def _load(results: Results) -> str:
+    """Whether the load generator was ahead of the proxies."""
+    rows, slow = [], []
+    for work in results.works:
+        if work.mode == "idle" or work.setting.place != "pinned":
             continue
-        for peer in dict.fromkeys(sample.peer for sample in samples):
-            rows = [sample for sample in samples if sample.work == work.name and sample.peer == peer]
-            if not rows:
-                continue
-            rate = median(row.rate for row in rows)
-            shown = f"{rate / 1e9:.2f} GB/s" if work.unit == "ms/GB" else f"{rate:,.0f}/s"
-            waits = [
-                f"{median(row.load[key] for row in rows):.0f}" for key in ("p50_us", "p99_us", "p999_us")
-            ]
-            if work.unit == "ms/GB":
-                waits = ["", "", ""]
-            used = median(row.cpu.total / row.load["seconds"] for row in rows)
-            load = median(
-                (row.load["cpu_user"] + row.load["cpu_system"]) / row.load["seconds"] for row in rows
-            )
-            lines.append(
-                f"| {work.name} | {peer} | {shown} | {' | '.join(waits)} | {used:.0%} | {load:.0%} |"
-            )
-    return "\n".join([*lines, ""])
+        costs = {
+            peer: (load.median, cpu.median)
+            for peer in results.peers(work.key)
+            if (load := results.spread(work.key, peer, "load")) and (cpu := results.spread(work.key, peer, "cpu"))
+        }
+        if not costs or work.beside:
+            continue
+        nearest = max(costs, key=lambda peer: costs[peer][0] / costs[peer][1])
+        load, cpu = costs[nearest]
+        if load / cpu > _AHEAD:
+            slow.append(work.name)
+        rows.append([f"{work.name}, {_unit(work)}", amount(load), f"{amount(cpu)} ({nearest})", f"{load / cpu:.0%}"])
+    if not rows:
+        return ""
+    text = f"## The load generator's own CPU time\n\n{_table(['', 'its own', 'of the proxy nearest to it', ''], rows)}"
+    if slow:
+        text += f"\nNot well ahead (more than {_AHEAD:.0%}) in: {', '.join(slow)}. CPU time is right all the same.\n"
+    return text
 
 
-def _spread(figures: Iterable[float]) -> str:
-    found = sorted(figures)
+def _left_out(results: Results) -> str:
+    lines = [f"- {name}: not installed" for name in results.about["left_out"]]
+    seen: dict[tuple[str, str], list[str]] = {}
+    for failure in results.failures:
+        seen.setdefault((failure.peer, failure.reason), []).append(f"{failure.work} ({failure.round + 1})")
+    lines += [f"- {peer}, {', '.join(cells)}: {reason}" for (peer, reason), cells in seen.items()]
+    return "## Left out\n\n" + "\n".join([*lines, ""]) if lines else ""
+
+
+def _notes(results: Results) -> str:
+    lines = [f"- {peer}: {note}" for peer, note in results.notes.items()]
+    if results.work("tls-full"):
+        found = []
+        for peer in results.peers("tls-full"):
+            full, resumed = (results.spread(work, peer, "tickets") for work in ("tls-full", "tls-resumed"))
+            found.append(f"{peer} {_count(full)} and {_count(resumed)}")
+        lines.append(f"- session tickets issued in a full and in a resumed handshake: {', '.join(found)}")
+    return "## Notes\n\n" + "\n".join([*lines, ""]) if lines else ""
+
+
+def _count(found: Spread | None) -> str:
+    return f"{found.median:.0f}" if found else "–"
+
+
+def _unit(work: Work) -> str:
+    return "B each" if work.unit == "B" else work.unit
+
+
+def _rate(results: Results, work: Work, peer: str) -> str:
+    found = results.spread(work.key, peer, "rate")
     if not found:
         return "–"
-    return f"{_short(median(found))} ({_short(found[0])}–{_short(found[-1])})"
+    return f"{found.median / 1e9:.2f} GB/s" if work.unit == "ms/GB" else f"{found.median:,.0f}/s"
 
 
-def _ratio(ours: dict[int, float], theirs: dict[int, float]) -> str:
-    ratios = [ours[number] / theirs[number] for number in ours if theirs.get(number)]
-    return f"{median(ratios):.2f}" if ratios else "–"
+def _latency(results: Results, work: Work, peer: str) -> str:
+    found = [results.spread(work.key, peer, what) for what in ("p50_us", "p99_us", "p999_us")]
+    return " / ".join(f"{spread.median:,.0f}" for spread in found if spread) or "–"
 
 
-def _short(figure: float) -> str:
-    return f"{figure:.1f}" if figure < 100 else f"{figure:,.0f}"
+def _beside(results: Results, work: Work, peer: str) -> str:
+    found = results.spread(work.key, peer, "beside")
+    return f"{found.median / 1e9:.2f} GB/s" if found else "–"
+
+
+def _cell(found: Spread | None) -> str:
+    if not found:
+        return "–"
+    half = (found.most - found.least) / 2 / found.median if found.median else 0
+    return f"{amount(found.median)} ±{half:.0%}"
+
+
+def _ratio(found: Spread | None, *, wide: bool = False) -> str:
+    if not found:
+        return "–"
+    return f"{found.median:.2f}" + (f" ({found.least:.2f}–{found.most:.2f})" if wide else "")
+
+
+def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    lines = ["| " + " | ".join(heads) + " |", "|" + "---|" * left + "---:|" * (len(heads) - left)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows), ""])
