@@ -45,10 +45,12 @@ fmt: $(READY)  ## format, and mend what ruff can mend by itself
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
 
-bench: $(READY)  ## measure Spyhole and the other proxies that are installed (needs gcc)
+bench: $(READY)  ## measure Spyhole and other proxies, in about half an hour (as root it first installs them)
+	@scripts/install-bench-peers $(PYTHON) bench/build/peers
 	@$(VENV)/bin/python -m bench $(BENCH_FLAGS)
 
-bench-quick: $(READY)  ## the same in a few minutes
+bench-quick: $(READY)  ## the same in about three minutes
+	@scripts/install-bench-peers $(PYTHON) bench/build/peers
 	@$(VENV)/bin/python -m bench --quick $(BENCH_FLAGS)
 
 clean:  ## remove the environments, caches and builds

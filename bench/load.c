@@ -29,7 +29,7 @@
 #define SPIN_NS 200000 /* longer than a proxy keeps us waiting while it works */
 
 static uint32_t open_count = 1, beside_count;
-static uint64_t give_up = 10, spun_ns;
+static uint64_t give_up = 5, spun_ns;
 static double at_most = 20;
 static bool spin = true, told;
 
@@ -211,8 +211,10 @@ static void open_all(struct conn *conns, uint32_t count, enum mode mode)
             continue;
         start(&conns[i]);
         turn(&counts.opened, before + (i < 64 ? 0 : i - 64), 600); /* at most 64 at once on their way */
+        if (counts.failed)
+            break;
     }
-    if (mode != SETUP)
+    if (mode != SETUP && !counts.failed)
         turn(&counts.opened, before + count, 600);
     if (counts.failed)
         surrender(counts.why ? counts.why : "a connection did not open");

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -74,7 +75,10 @@ def measure_together(works: list[Work], proxy: Running, number: int, pace: Pace)
                 continue
             serve = [] if held else proxy.serve("held", "any")
             opened = ["--open", str(work.open - held)]
-            holder = Program(proxy.load("idle", work.backend, *serve, *opened))
+            try:
+                holder = Program(proxy.load("idle", work.backend, *serve, *opened))
+            except Failed as failure:
+                raise Failed(f"{failure}; it has {_descriptors(proxy)}") from None
             holders.callback(holder.kill)
             holder.go()  # and from now on it serves
             held = work.open
@@ -112,6 +116,11 @@ def _timed(work: Work, proxy: Running, number: int, pace: Pace, flags: list[str]
     return Sample(
         work.key, proxy.name, number, figures[work.measures], done / load["seconds"], spent, busy, load
     )
+
+
+def _descriptors(proxy: Running) -> str:
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return f"{proxy.descriptors():,} descriptors open, of {limit:,} that are allowed"
 
 
 def _once(command: list[str]) -> None:

@@ -66,3 +66,11 @@ def memory_of(pids: list[int]) -> int:
             if line.startswith("Pss:"):
                 size += int(line.split()[1]) * 1024
     return size
+
+
+def descriptors_of(pid: int) -> int:
+    """How many files a process has open."""
+    try:
+        return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return 0

@@ -68,6 +68,8 @@ class Rounds:
                 self._round(order, works, number, standing)
         finally:
             for proxy in standing.values():
+                proxy.stop()
+            for proxy in standing.values():
                 proxy.end()
 
     def _round(

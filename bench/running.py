@@ -137,10 +137,18 @@ class Running:
         with self.log.open("rb") as file:
             return sum(1 for _ in file)
 
+    def descriptors(self) -> int:
+        """How many the one of its processes has open that has most of them."""
+        return max((proc.descriptors_of(pid) for pid in self.pids), default=0)
+
+    def stop(self) -> None:
+        """Tell it to end, and do not wait."""
+        self._process.terminate()
+
     def end(self) -> None:
         """End it, if need be by force."""
         pids = proc.tree(self._process.pid)
-        self._process.terminate()
+        self.stop()
         try:
             self._process.wait(1)
         except subprocess.TimeoutExpired:

@@ -98,18 +98,16 @@ def _bulk(key: str, kind: str, name: str, up: bool, open: int, setting: Setting 
     return Work(key, kind, name, mode, backend, "ms/GB", setting, open=open)
 
 
-def _idle(key: str, kind: str, name: str, mode: str, open: int, setting: Setting = PASSED) -> Work:
-    rounds = 3 if setting.terminate else 100  # so many handshakes take their time, and memory varies little
-    together = f"idle {setting}"
-    return Work(
-        key, kind, name, mode, "held", "B", setting, "memory", open, most_rounds=rounds, together=together
-    )
+def _idle(key: str, name: str, open: int, most_rounds: int, setting: Setting = PASSED) -> Work:
+    work = Work(key, "memory", name, "idle", "held", "B", setting, "memory", open)
+    return replace(work, most_rounds=most_rounds, together=f"idle {setting}")
 
 
 def works(quick: bool) -> list[Work]:
     """All of them, in the order in which they are done."""
-    many = 2000 if quick else 8000  # handshakes are slow to come by
+    many = 2000 if quick else 8000  # that many handshakes take their time
     few = many // 8
+    once, thrice = (1, 1) if quick else (100, 3)  # memory varies little
     unpinned, two = Setting(place="unpinned"), Setting(place="unpinned", workers=2)
     held = replace(_setup("held-8000", "growth", "set-up beside 8,000 idle"), together=f"idle {PASSED}")
     return [
@@ -131,11 +129,11 @@ def works(quick: bool) -> list[Work]:
         _bulk("tls-down-1", "tls", "bulk to the client × 1", False, 1, TERMINATED),
         _bulk("tls-up-16", "tls", "bulk to the upstream × 16", True, 16, TERMINATED),
         _bulk("tls-down-16", "tls", "bulk to the client × 16", False, 16, TERMINATED),
-        _idle("idle-1000", "memory", "1,000, passthrough", "idle", 1000),
-        _idle("idle-8000", "memory", "8,000, passthrough", "idle", 8000),
+        _idle("idle-1000", "1,000, passthrough", 1000, once),
+        _idle("idle-8000", "8,000, passthrough", 8000, once),
         held,
-        _idle("tls-idle-1000", "memory", f"{few:,}, terminated", "idle", few, TERMINATED),
-        _idle("tls-idle-8000", "memory", f"{many:,}, terminated", "idle", many, TERMINATED),
+        _idle("tls-idle-1000", f"{few:,}, terminated", few, thrice, TERMINATED),
+        _idle("tls-idle-8000", f"{many:,}, terminated", many, thrice, TERMINATED),
         _setup("held-0", "growth", "set-up beside 0 idle"),
         _setup("routes-1", "growth", "set-up, 1 route", Setting(routes=1)),
         _setup("routes-1000", "growth", "set-up, 1,000 routes", Setting(routes=1000)),

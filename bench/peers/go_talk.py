@@ -12,7 +12,7 @@ from bench.programs import BUILD
 
 NAME = "go-talk"
 DOES = frozenset({PASS, WORKERS})
-NOTE = "accept, copy the record, parse, dial, io.Copy both ways; workers: GOMAXPROCS"
+NOTE = "accept, copy the record, parse, dial, io.Copy both ways, which splices: six descriptors for a connection; workers: GOMAXPROCS"
 
 _SOURCE = Path(__file__).with_name("go_talk.d") / "main.go"
 _PROGRAM = BUILD / "go-talk"

@@ -8,7 +8,7 @@ from bench.peers import PASS, TERMINATE, WORKERS, Job, in_wheel, said
 
 NAME = "tls-switch"
 DOES = frozenset({PASS, TERMINATE, WORKERS})
-NOTE = "from the wheel tls-switch; workers: GOMAXPROCS"
+NOTE = "from the wheel tls-switch; it splices: six descriptors for a connection; workers: GOMAXPROCS"
 
 _FILE = "bin/tls-switch"
 
