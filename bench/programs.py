@@ -12,8 +12,9 @@ from typing import Any
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
 LOAD = BUILD / "load"
-SOURCES = [HERE / name for name in ("load.c", "client.c", "loop.c", "backend.c", "tls.c")]
-_HEADERS = [HERE / name for name in ("common.h", "client.h", "tls.h")]
+WIRE = BUILD / "wire"
+_SOURCES = {LOAD: ["load.c", "client.c", "loop.c", "backend.c", "tls.c"], WIRE: ["wire.c"]}
+_HEADERS = ["common.h", "client.h", "tls.h"]
 
 
 class Failed(Exception):
@@ -21,15 +22,17 @@ class Failed(Exception):
 
 
 def build() -> None:
-    """Compile it, if it is older than its source."""
+    """Compile what is older than its source."""
     BUILD.mkdir(exist_ok=True)
     compiler = os.environ.get("CC") or shutil.which("cc") or shutil.which("gcc")
-    newest = max(path.stat().st_mtime for path in [*SOURCES, *_HEADERS])
-    if LOAD.exists() and LOAD.stat().st_mtime > newest:
-        return
-    if compiler is None:
-        raise SystemExit("the load generator is written in C: install gcc (apt-get install gcc libc6-dev)")
-    subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", LOAD, *SOURCES, "-ldl"], check=True)
+    for program, names in _SOURCES.items():
+        sources = [HERE / name for name in names]
+        newest = max(path.stat().st_mtime for path in [*sources, *(HERE / name for name in _HEADERS)])
+        if program.exists() and program.stat().st_mtime > newest:
+            continue
+        if compiler is None:
+            raise SystemExit("the load generator is written in C: install gcc (apt-get install gcc libc6-dev)")
+        subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", program, *sources, "-ldl"], check=True)
 
 
 class Program:
@@ -41,6 +44,11 @@ class Program:
         if line != "ready":
             self.kill()
             raise Failed(_complaint(line))
+
+    @property
+    def pid(self) -> int:
+        """Its process."""
+        return self._process.pid
 
     def go(self) -> dict[str, Any]:
         """Tell it to work; what it measured."""

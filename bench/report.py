@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.results import OURS, Results, Spread
 from bench.targets import TARGETS
-from bench.works import KINDS
+from bench.works import KINDS, NETWORKS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -132,14 +132,14 @@ def _network(results: Results) -> str:
     """How the ratios on loopback compare with those over a network."""
     rows = []
     for what in ("setup", "rr", "up", "down"):
-        for peer in results.peers(f"network-{what}"):
-            pair = [results.ratio(f"{place}-{what}", OURS, peer) for place in ("loopback", "network")]
-            if peer != OURS and all(pair):
-                rows.append([what, f"ours : {peer}", *map(_ratio, pair)])
+        for peer in results.peers(f"loopback-{what}"):
+            found = [results.ratio(f"{place}-{what}", OURS, peer) for place in NETWORKS.values()]
+            if peer != OURS and any(found[1:]):
+                rows.append([what, f"ours : {peer}", *map(_ratio, found)])
     if not rows:
         return ""
-    table = _table(["work", "", "on loopback", "over the network"], rows, left=2)
-    return f"## Loopback and network compared\n\n{table}"
+    table = _table(["work", "", *NETWORKS.values()], rows, left=2)
+    return f"## Loopback and networks compared\n\n{table}"
 
 
 def _load(results: Results) -> str:
