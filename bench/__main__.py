@@ -1,4 +1,4 @@
-"""`python -m bench`: measure the proxies that are installed, in turn, several times over. See bench/README.md."""
+"""`python -m bench`: measure the proxies that are there, in turn, several times. See bench/README.md."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ def main() -> None:
     programs.build()
     found, absent = _peers(flags.peers, flags.peer_file)
     wanted = _works(flags.works, network_works(flags.quick) if flags.network else works(flags.quick))
-    places = {"pinned": place.unpinned() if flags.unpinned else place.pinned(), "unpinned": place.unpinned()}
+    places = {
+        "pinned": place.unpinned() if flags.unpinned else place.pinned(),
+        "unpinned": place.unpinned(),
+    }
     with network.made(flags.network) as over, tempfile.TemporaryDirectory(prefix="bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # for those that give up root
@@ -77,8 +80,8 @@ def _flags() -> argparse.Namespace:
     )
     keys = ", ".join(work.key for work in works(True))
     parser.add_argument("--works", help=f"only these, separated by commas, or kinds of them: {keys}")
-    parser.add_argument("--unpinned", action="store_true", help="let the kernel choose the cores for every work")
-    parser.add_argument("--network", action="store_true", help="a few works, over a network of 1 ms (as root)")
+    parser.add_argument("--unpinned", action="store_true", help="let the kernel choose the cores")
+    parser.add_argument("--network", action="store_true", help="a few works, over slow networks (as root)")
     parser.add_argument("--output", type=Path, default=RESULTS, help="the directory for the results")
     return parser.parse_args()
 
@@ -114,7 +117,7 @@ def _works(keys: str | None, every: list[Work]) -> list[Work]:
 
 
 def _many_descriptors() -> None:
-    """Those that splice hold up to six for a connection, and 8,000 are to be held. Root may raise the limit."""
+    """Those that splice hold up to six for a connection, and 8,000 are to be held."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     for limit in (max(hard, _DESCRIPTORS), hard):
         try:

@@ -1,4 +1,4 @@
-"""The certificate that the terminating proxies serve: ECDSA P-256, made anew, from a CA that only the check trusts."""
+"""The certificate that terminating proxies serve: ECDSA P-256, from a CA that only the check trusts."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ def make(directory: Path, name: str) -> Certificate:
     authority = trustme.CA(key_type=trustme.KeyType.ECDSA)
     leaf = authority.issue_cert(name, key_type=trustme.KeyType.ECDSA)
     key, chain = leaf.private_key_pem.bytes(), b"".join(pem.bytes() for pem in leaf.cert_chain_pems)
-    made = Certificate(*(directory / file for file in ("chain.pem", "key.pem", "both.pem", "authority.pem")))
+    files = "chain.pem", "key.pem", "both.pem", "authority.pem"
+    made = Certificate(*(directory / file for file in files))
     made.chain.write_bytes(chain)
     made.key.write_bytes(key)
     made.both.write_bytes(key + chain)

@@ -27,9 +27,7 @@ def python() -> str:
     built = "with" if "--enable-optimizations" in arguments else "without"
     link = " and LTO" if "--with-lto" in arguments else ""
     openssl = ssl.OPENSSL_VERSION.split()[1]
-    return (
-        f"{platform.python_implementation()} {platform.python_version()} ({built} PGO{link}, OpenSSL {openssl})"
-    )
+    return f"CPython {platform.python_version()} ({built} PGO{link}, OpenSSL {openssl})"
 
 
 def _processor() -> str:

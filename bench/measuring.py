@@ -64,7 +64,7 @@ def measure(work: Work, proxy: Running, number: int, pace: Pace) -> Sample:
 def measure_together(works: list[Work], proxy: Running, number: int, pace: Pace) -> Iterator[Sample]:
     """The memory of more and more idle connections, and then what is to be done beside them.
 
-    The proxy has just been started. The connections come from as many load generators as there are steps; the
+    The proxy has just been started. Each step is a load generator of its own, of which the
     first serves the backend of all. Raises Failed.
     """
     with ExitStack() as holders:

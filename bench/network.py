@@ -1,7 +1,7 @@
 """Two networks between two namespaces, on which nothing goes as on loopback.
 
 `veth`: a veth pair, 200 Mbit/s by `tc tbf`: sockets fill, in large segments.
-`wire`: 1 ms each way and 200 Mbit/s, packets of 1500 bytes, by wire.c: connects do not complete at once either.
+`wire`: 1 ms each way and 200 Mbit/s, packets of 1500 bytes, by wire.c: connects take their time too.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _NETS = {"veth": "10.203.0.", "wire": "10.203.1."}
 
 @contextmanager
 def made(wanted: bool) -> Iterator[dict[str, Place]]:
-    """The places `veth` and `wire`, while they are there, if they are wanted. SystemExit where they can't be made."""
+    """The places `veth` and `wire`, if they are wanted. SystemExit where they can't be made."""
     if not wanted:
         yield {}
         return
@@ -34,7 +34,9 @@ def made(wanted: bool) -> Iterator[dict[str, Place]]:
         raise SystemExit("left out: --network needs root, and ip and tc (apt-get install iproute2)")
     with ExitStack() as made:
         for side in (_LOAD_SIDE, _PROXY_SIDE):
-            made.callback(subprocess.run, ["ip", "netns", "delete", side], check=False, stderr=subprocess.DEVNULL)
+            made.callback(
+                subprocess.run, ["ip", "netns", "delete", side], check=False, stderr=subprocess.DEVNULL
+            )
             _do(f"ip netns add {side}")
             _do(f"ip -n {side} link set lo up")
             # the kernel does it by itself on loopback only, and a proxy has one address to dial from

@@ -58,8 +58,8 @@ def sheet(title: str, charts: list[Chart]) -> str:
     height = _TITLE + sum(max(chart.height for chart in row) for row in rows) + 24
     width = _WIDE * min(_COLUMNS, len(charts)) if len(charts) > 1 else max(_WIDE, 9 * len(title))
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
-        'font-family="sans-serif" font-size="12">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"',
+        f' height="{height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         _text(12, 26, title, size=16, weight="bold"),
     ]
@@ -73,7 +73,9 @@ def sheet(title: str, charts: list[Chart]) -> str:
 
 
 def _chart(results: Results, work: Work) -> Chart | None:
-    bars = [(peer, spread) for peer in results.peers(work.key) if (spread := results.spread(work.key, peer))]
+    bars = [
+        (peer, spread) for peer in results.peers(work.key) if (spread := results.spread(work.key, peer))
+    ]
     bars.sort(key=lambda bar: bar[1].median)
     unit = "µs" if work.measures == "p99" else _UNITS[work.unit]
     return Chart(work.name, f"{_MEASURES[work.measures]}, {unit}", bars) if bars else None
@@ -98,13 +100,10 @@ def _drawn(chart: Chart, left: int, top: int) -> Iterator[str]:
         middle, colour = y + _BAR / 2, "#d9480f" if peer == OURS else "#8fa8c0"
         weight = "bold" if peer == OURS else "normal"
         yield _text(start - 6, y + 12, peer, anchor="end", weight=weight)
-        yield (
-            f'<rect x="{start}" y="{y}" width="{spread.median * scale:.1f}" height="{_BAR}" fill="{colour}"/>'
-        )
-        yield (
-            f'<line x1="{start + spread.least * scale:.1f}" y1="{middle}" x2="{start + spread.most * scale:.1f}" '
-            f'y2="{middle}" stroke="black"/>'
-        )
+        wide, least, most_x = (scale * value for value in (spread.median, spread.least, spread.most))
+        yield f'<rect x="{start}" y="{y}" width="{wide:.1f}" height="{_BAR}" fill="{colour}"/>'
+        ends = f'x1="{start + least:.1f}" x2="{start + most_x:.1f}" y1="{middle}" y2="{middle}"'
+        yield f'<line {ends} stroke="black"/>'
         yield _text(start + spread.most * scale + 5, y + 12, amount(spread.median), size=11, weight=weight)
 
 

@@ -31,7 +31,9 @@ def build() -> None:
         if program.exists() and program.stat().st_mtime > newest:
             continue
         if compiler is None:
-            raise SystemExit("the load generator is written in C: install gcc (apt-get install gcc libc6-dev)")
+            raise SystemExit(
+                "the load generator is written in C: install gcc (apt-get install gcc libc6-dev)"
+            )
         subprocess.run([compiler, "-O2", "-Wall", "-Wextra", "-o", program, *sources, "-ldl"], check=True)
 
 

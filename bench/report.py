@@ -42,9 +42,9 @@ def _head(results: Results) -> str:
 # Benchmark: {about["run"]}, {about["date"]}
 
 {about["machine"]}; Linux {about["kernel"]}. {versions}. Spyhole runs on {about["python"]}.
-{about["rounds"]} rounds, interleaved. A cell is the median of the rounds, ± half of the way from the least to the most.
-A ratio is the median of the rounds' ratios; less than 1 is better for us. `bench/README.md` says what the
-works are.
+{about["rounds"]} rounds, interleaved. A cell is the median of the rounds, ± half of the way from the least
+to the most. A ratio is the median of the rounds' ratios; less than 1 is better for us. `bench/README.md`
+says what the works are.
 """
 
 
@@ -82,7 +82,9 @@ def _figures(results: Results, works: Sequence[Work]) -> str:
             best = results.best(work.key)
             row.append(f"**{_ratio(results.ratio(work.key, OURS, best))}** {best}" if best else "–")
         rows.append(row)
-    heads = ["", *peers, *(f"ours : {peer}" for peer in named)] + (["ours : the best"] if OURS in peers else [])
+    heads = ["", *peers, *(f"ours : {peer}" for peer in named)] + (
+        ["ours : the best"] if OURS in peers else []
+    )
     return _table(heads, rows)
 
 
@@ -99,15 +101,16 @@ def _more(results: Results, kind: str, works: Sequence[Work]) -> Iterator[str]:
         yield _by_peer(results, timed, "bulk beside it", lambda work, peer: _beside(results, work, peer))
     if kind == "machine":
         yield _by_peer(
-            results, timed, "of it the proxy's own", lambda work, peer: _cell(results.spread(work.key, peer, "cpu"))
+            results,
+            timed,
+            "of it the proxy's own",
+            lambda work, peer: _cell(results.spread(work.key, peer, "cpu")),
         )
     if kind == "growth":
         yield _growth(results)
 
 
-def _by_peer(
-    results: Results, works: Sequence[Work], title: str, cell: Callable[[Work, str], str]
-) -> str:
+def _by_peer(results: Results, works: Sequence[Work], title: str, cell: Callable[[Work, str], str]) -> str:
     peers = results.peers(*(work.key for work in works))
     return _table([title, *peers], [[work.name, *(cell(work, peer) for peer in peers)] for work in works])
 
@@ -144,27 +147,33 @@ def _network(results: Results) -> str:
 
 def _load(results: Results) -> str:
     """Whether the load generator was ahead of the proxies."""
-    rows, slow = [], []
+    rows, behind = [], []
     for work in results.works:
-        if work.mode == "idle" or work.setting.place != "pinned":
+        if work.mode == "idle" or work.beside or work.setting.place != "pinned":
             continue
-        costs = {
-            peer: (load.median, cpu.median)
+        shares = {
+            peer: (own.median / theirs.median, own.median, theirs.median)
             for peer in results.peers(work.key)
-            if (load := results.spread(work.key, peer, "load")) and (cpu := results.spread(work.key, peer, "cpu"))
+            if (own := results.spread(work.key, peer, "load"))
+            and (theirs := results.spread(work.key, peer, "cpu"))
         }
-        if not costs or work.beside:
+        if not shares:
             continue
-        nearest = max(costs, key=lambda peer: costs[peer][0] / costs[peer][1])
-        load, cpu = costs[nearest]
-        if load / cpu > _AHEAD:
-            slow.append(work.name)
-        rows.append([f"{work.name}, {_unit(work)}", amount(load), f"{amount(cpu)} ({nearest})", f"{load / cpu:.0%}"])
+        nearest = max(shares, key=shares.__getitem__)
+        share, own_cpu, cpu = shares[nearest]
+        if share > _AHEAD:
+            behind.append(f"{KINDS[work.kind]}: {work.name}")
+        name = f"{KINDS[work.kind]}: {work.name}, {work.unit}"
+        rows.append([name, amount(own_cpu), f"{amount(cpu)} ({nearest})", f"{share:.0%}"])
     if not rows:
         return ""
-    text = f"## The load generator's own CPU time\n\n{_table(['', 'its own', 'of the proxy nearest to it', ''], rows)}"
-    if slow:
-        text += f"\nNot well ahead (more than {_AHEAD:.0%}) in: {', '.join(slow)}. CPU time is right all the same.\n"
+    table = _table(["", "its own", "of the proxy nearest to it", ""], rows)
+    text = f"## The load generator's own CPU time\n\nIt is both ends of each connection.\n\n{table}"
+    if behind:
+        text += (
+            f"\nIt needs more than {_AHEAD:.0%} of the nearest proxy's in:\n{'; '.join(behind)}.\n"
+            "There throughput may be the load generator's as much as the proxy's; CPU time is not.\n"
+        )
     return text
 
 

@@ -88,10 +88,11 @@ class Results:
 
 
 def value_of(sample: Sample, what: str) -> float:
-    """`figure`, `rate`, `busy` (the load generator's seconds of CPU in a second), `load` (its CPU for one
+    """One value of a sample.
 
-    operation, in the unit of a CPU figure), `core` (the proxy's seconds of CPU in a second), `beside` (bytes a
-    second that went on beside), `tickets` (in a connection), or what the load generator calls it: `p99_us`.
+    `figure`, `rate`; `cpu` of the proxy and `load`, that of the load generator, for one operation or GB;
+    `busy` and `core`, the same in a second; `beside`, bytes a second that went on beside; `tickets` in a
+    connection; or what the load generator calls it: `p99_us`.
     """
     load = sample.load
     match what:
@@ -102,9 +103,11 @@ def value_of(sample: Sample, what: str) -> float:
         case "busy":
             return _busy(load) / float(load["seconds"])
         case "load":
-            return _busy(load) / (sample.rate * load["seconds"]) * (1e12 if load["bytes"] else 1e6)
+            return _busy(load) * _per(sample)
         case "cpu":
-            return sample.cpu.total / (sample.rate * load["seconds"]) * (1e12 if load["bytes"] else 1e6)
+            return (
+                float(sample.cpu.total) / (sample.rate * load["seconds"]) * (1e12 if load["bytes"] else 1e6)
+            )
         case "core":
             return sample.cpu.total / float(load["seconds"])
         case "beside":
@@ -113,6 +116,11 @@ def value_of(sample: Sample, what: str) -> float:
             return float(load["tickets"]) / float(load["operations"])
         case _:
             return float(load[what])
+
+
+def _per(sample: Sample) -> float:
+    """From seconds to µs for each operation, or to ms for each GB."""
+    return (1e12 if sample.load["bytes"] else 1e6) / (sample.rate * float(sample.load["seconds"]))
 
 
 def _busy(load: dict[str, Any]) -> float:

@@ -7,7 +7,6 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from bench.measuring import Pace, Sample, measure, measure_together
-from bench.peers import Peer
 from bench.programs import Failed
 from bench.running import Running
 
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from bench.certificate import Certificate
+    from bench.peers import Peer
     from bench.place import Place
     from bench.works import Setting, Work
 

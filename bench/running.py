@@ -7,6 +7,7 @@ import socket
 import ssl
 import subprocess
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from bench import proc
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from bench.works import Setting
 
 BACKENDS = {"reply": "reply", "echo": "echo", "source": "source", "sink": "sink", "held": "reply"}
-"""What the names in front of `.bench.test` get: see backend.c. `held` is for connections held beside a work."""
+"""What the names in front of `.bench.test` get: see backend.c. `held` is for connections that idle."""
 TLS_NAME = "tls.bench.test"
 """The one name for which TLS is terminated; within it, the client says which backend it wants."""
 _PATIENCE = 60.0
@@ -45,9 +46,7 @@ class Running:
         names = ["any"] if setting.terminate else ["reply"] if setting.routes == 1 else list(BACKENDS)
         port, *ports = _free_ports(1 + len(names))
         self.address = f"{place.proxy_host}:{port}"
-        self.backends = {
-            name: f"{place.load_host}:{port}" for name, port in zip(names, ports, strict=True)
-        }
+        self.backends = {name: f"{place.load_host}:{port}" for name, port in zip(names, ports, strict=True)}
         self.log = directory / "access.log" if setting.log else None
         job = Job(
             self.address,
@@ -76,7 +75,7 @@ class Running:
         return self.place.load(words)
 
     def serve(self, *names: str) -> list[str]:
-        """Flags for the backends of these names, where there are such; without names, for all but `held`."""
+        """Flags for the backends of these names, if there are such; without names, all but `held`."""
         wanted = names or [name for name in self.backends if name != "held"]
         flags = []
         for name in wanted:
@@ -111,7 +110,11 @@ class Running:
         else:
             ended = self._process.poll()
             text = " ".join((self.directory / "output").read_text(errors="replace").split())[-600:]
-            how = f"it ended with status {ended}" if ended is not None else f"it does not pass anything on: {why}"
+            how = (
+                f"it ended with status {ended}"
+                if ended is not None
+                else f"it does not pass anything on: {why}"
+            )
             raise Failed(f"{how}: {text}" if text else how)
         if self.setting.terminate and not self.place.load_prefix:
             self._check_tls()
@@ -149,10 +152,8 @@ class Running:
         """End it, if need be by force."""
         pids = proc.tree(self._process.pid)
         self.stop()
-        try:
+        with suppress(subprocess.TimeoutExpired):  # it waits for connections to end
             self._process.wait(1)
-        except subprocess.TimeoutExpired:
-            pass  # it waits for connections to end
         for pid in reversed(pids):  # its children are its own and end with it
             if pid != self._process.pid or self.lives:
                 subprocess.run(["kill", "-KILL", str(pid)], check=False, stderr=subprocess.DEVNULL)
@@ -171,7 +172,7 @@ class Running:
         return before | routes | dict.fromkeys(others[half:], self.backends["reply"])
 
     def _check_tls(self) -> None:
-        """With a client that checks everything: the certificate, TLS 1.3, and that the plaintext arrives."""
+        """With a client that checks everything: certificate, TLS 1.3, and that the plaintext arrives."""
         host, _, port = self.address.rpartition(":")
         context = ssl.create_default_context(cafile=str(self.certificate.authority))
         backend = Program(self.place.load([str(LOAD), "serve", *self.serve("any")]))
@@ -197,7 +198,7 @@ _given: set[int] = set()
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports below the range that clients' own are taken from, which nobody listens on now, and each only once."""
+    """Ports below those that clients get, which nobody listens on now, and each only once."""
     found: list[int] = []
     while len(found) < count:
         port = random.randrange(10000, 30000)

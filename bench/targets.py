@@ -20,7 +20,7 @@ class Target:
     """The key of the work."""
     most: float
     to: str = "haproxy"
-    """Ours : whose. `best`: the best of the others. `itself`: ours in another work, `base`. ``: not a ratio."""
+    """Ours : whose. `best`: the best of the others. `itself`: ours in `base`. ``: not a ratio."""
     what: str = "figure"
     """See `value_of`. Of `rate`, the other's : ours counts, so that less is better here too."""
     base: str = ""

@@ -93,13 +93,15 @@ def _rr(key: str, kind: str, name: str, size: int, setting: Setting = PASSED, **
     return replace(work, **more)  # type: ignore[arg-type]
 
 
-def _bulk(key: str, kind: str, name: str, up: bool, open: int, setting: Setting = PASSED) -> Work:
+def _bulk(
+    key: str, kind: str, name: str, up: bool, number: int, setting: Setting = PASSED, time: int = 600
+) -> Work:
     mode, backend = ("up", "sink") if up else ("down", "source")
-    return Work(key, kind, name, mode, backend, "ms/GB", setting, open=open)
+    return Work(key, kind, name, mode, backend, "ms/GB", setting, open=number, milliseconds=time)
 
 
-def _idle(key: str, name: str, open: int, most_rounds: int, setting: Setting = PASSED) -> Work:
-    work = Work(key, "memory", name, "idle", "held", "B", setting, "memory", open)
+def _idle(key: str, name: str, number: int, most_rounds: int, setting: Setting = PASSED) -> Work:
+    work = Work(key, "memory", name, "idle", "held", "B", setting, "memory", number)
     return replace(work, most_rounds=most_rounds, together=f"idle {setting}")
 
 
@@ -144,7 +146,9 @@ def works(quick: bool) -> list[Work]:
         _setup("machine-setup", "machine", "set-up, FIN", unpinned, measures="machine"),
         _rr("machine-rr", "machine", "100 B × 64", 100, unpinned, open=64, measures="machine"),
         replace(_bulk("machine-up", "machine", "bulk up × 16", True, 16, unpinned), measures="machine"),
-        replace(_bulk("machine-down", "machine", "bulk down × 16", False, 16, unpinned), measures="machine"),
+        replace(
+            _bulk("machine-down", "machine", "bulk down × 16", False, 16, unpinned), measures="machine"
+        ),
         _setup("workers-1-setup", "workers", "1 worker, set-up, FIN", unpinned),
         _setup("workers-2-setup", "workers", "2 workers, set-up, FIN", two),
         _rr("workers-1-rr", "workers", "1 worker, 100 B × 64", 100, unpinned, open=64),
@@ -159,13 +163,15 @@ def network_works(quick: bool) -> list[Work]:
         setting = Setting(place=place)
         # a round trip through the proxy takes 4 ms there: more at once, and longer
         slow = place != "pinned"
-        more = {"milliseconds": 6000 if quick else 3000} if slow else {}
+        time = (6000 if quick else 3000) if slow else 600
         opened = 256 if slow else 32
         found += [
-            _setup(f"{word}-setup", "network", f"set-up, FIN, {word}", setting, open=opened, **more),
-            _rr(f"{word}-rr", "network", f"100 B × 64, {word}", 100, setting, open=64, **more),
-            replace(_bulk(f"{word}-up", "network", f"bulk up × 16, {word}", True, 16, setting), **more),
-            replace(_bulk(f"{word}-down", "network", f"bulk down × 16, {word}", False, 16, setting), **more),
+            _setup(
+                f"{word}-setup", "network", f"set-up, FIN, {word}", setting, open=opened, milliseconds=time
+            ),
+            _rr(f"{word}-rr", "network", f"100 B × 64, {word}", 100, setting, open=64, milliseconds=time),
+            _bulk(f"{word}-up", "network", f"bulk up × 16, {word}", True, 16, setting, time),
+            _bulk(f"{word}-down", "network", f"bulk down × 16, {word}", False, 16, setting, time),
         ]
     return found
 

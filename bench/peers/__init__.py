@@ -8,9 +8,9 @@ To add one, write a module here (or anywhere, and name it with `--peer-file`) th
     command(job) → the command line that runs it in the foreground; files go to job.directory
     NOTE      optional: what a reader of the figures should know of it
 
-All do the same job: listen on `job.listen`, find out the name that the client asks for, and connect it to the
-backend of that name in `job.routes`: as it is, or, if there is a `job.certificate`, as plaintext behind TLS 1.3.
-They use `job.workers` workers, and write no log, or one line for each connection to `job.log`.
+All do the same job: listen on `job.listen`, find out the name that the client asks for, and connect it to
+the backend of that name in `job.routes`: as it is, or, if there is a `job.certificate`, as plaintext behind
+TLS 1.3. They use `job.workers` workers, and write no log, or one line for each connection to `job.log`.
 """
 
 from __future__ import annotations
@@ -22,10 +22,12 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, cast
+from typing import TYPE_CHECKING, Final, Protocol, cast
 
-from bench.certificate import Certificate
 from bench.programs import BUILD
+
+if TYPE_CHECKING:
+    from bench.certificate import Certificate
 
 PASS: Final = "pass"
 """Passes a connection on by its server name, unopened."""
@@ -35,6 +37,7 @@ LOG: Final = "log"
 """Writes a line for each connection that it passes."""
 WORKERS: Final = "workers"
 """Can be told how many threads or processes work."""
+
 
 @dataclass(frozen=True)
 class Job:

@@ -1,4 +1,4 @@
-"""A Go program in the manner of the GopherCon 2018 talk: go_talk.d/main.go, built with the Go that is there."""
+"""A Go program in the manner of the GopherCon 2018 talk: go_talk.d/main.go, built with Debian's Go."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bench.programs import BUILD
 
 NAME = "go-talk"
 DOES = frozenset({PASS, WORKERS})
-NOTE = "accept, copy the record, parse, dial, io.Copy both ways, which splices: six descriptors for a connection; workers: GOMAXPROCS"
+NOTE = "go_talk.d/main.go; io.Copy splices: six descriptors for a connection; workers: GOMAXPROCS"
 
 _SOURCE = Path(__file__).with_name("go_talk.d") / "main.go"
 _PROGRAM = BUILD / "go-talk"
@@ -20,7 +20,7 @@ _PROGRAM = BUILD / "go-talk"
 
 def version() -> str | None:
     text = said("go", "version")
-    return text and _build() and text.split()[2].removeprefix("go")
+    return text.split()[2].removeprefix("go") if text and _build() else None
 
 
 def command(job: Job) -> list[str]:

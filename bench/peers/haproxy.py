@@ -54,9 +54,13 @@ def configured(program: str, job: Job, options: tuple[str, ...] = ()) -> list[st
         map_file = job.write("names.map", [f"{host} {backends[to]}" for host, to in job.routes.items()])
         lines.append(f"    use_backend %[{name},lower,map({map_file})]")
     else:
-        lines += [f"    use_backend {backends[to]} if {{ {name} -i {host} }}" for host, to in job.routes.items()]
+        lines += [
+            f"    use_backend {backends[to]} if {{ {name} -i {host} }}" for host, to in job.routes.items()
+        ]
     for to, backend in backends.items():
         lines += [f"backend {backend}", f"    server s {to}"]
     path = job.write("haproxy.cfg", lines)
     words = [program, "-db", "-f", str(path)]
-    return ["sh", "-c", 'log=$1; shift; exec "$@" >"$log"', "sh", str(job.log), *words] if job.log else words
+    return (
+        ["sh", "-c", 'log=$1; shift; exec "$@" >"$log"', "sh", str(job.log), *words] if job.log else words
+    )

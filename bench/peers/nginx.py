@@ -47,8 +47,9 @@ def command(job: Job) -> list[str]:
     name = "ssl_server_name" if job.certificate else "ssl_preread_server_name"
     if job.log:
         lines += [
-            "    log_format line '$remote_addr [$time_local] $status $bytes_sent $bytes_received $session_time '",
-            f"        '${name} $upstream_addr $upstream_bytes_sent $upstream_bytes_received $upstream_connect_time';",
+            "    log_format line '$remote_addr [$time_local] $status $bytes_sent $bytes_received'",
+            f"        ' $session_time ${name} $upstream_addr $upstream_bytes_sent'",
+            "        ' $upstream_bytes_received $upstream_connect_time';",
             f"    access_log {job.log} line;",
         ]
     lines += [

@@ -11,7 +11,8 @@ NOTE = "one backend for all names; a thread for each connection"
 
 def version() -> str | None:
     text = said("stunnel4", "-version")
-    return text and next((line.split()[1] for line in text.splitlines() if line.startswith("stunnel ")), None)
+    lines = text.splitlines() if text else []
+    return next((line.split()[1] for line in lines if line.startswith("stunnel ")), None)
 
 
 def command(job: Job) -> list[str]:

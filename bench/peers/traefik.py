@@ -35,7 +35,8 @@ def command(job: Job) -> list[str]:
         "tcp": {
             "routers": routers,
             "services": {
-                service: {"loadBalancer": {"servers": [{"address": to}]}} for to, service in services.items()
+                service: {"loadBalancer": {"servers": [{"address": to}]}}
+                for to, service in services.items()
             },
         }
     }
