@@ -39,6 +39,7 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff format --check
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy examples
+	$(VENV)/bin/mypy bench
 	$(VENV)/bin/lint-imports
 
 fmt: $(READY)  ## format, and mend what ruff can mend by itself

@@ -94,18 +94,15 @@ def _timed(work: Work, proxy: Running, number: int, pace: Pace, flags: list[str]
     if work.beside:
         amount += ["--beside", str(work.beside), "--beside-hello", proxy.hello("source.bench.test")]
     post_quantum = work.post_quantum
-    program = Program(proxy.load(work.mode, work.backend, *flags, *amount, post_quantum=post_quantum))
-    try:
+    with Program(
+        proxy.load(work.mode, work.backend, *flags, *amount, post_quantum=post_quantum)
+    ) as program:
         time.sleep(0.01)  # what it did to open them is over
         busy, cpu = proc.machine_busy(), proxy.cpu()
         load = program.go()
         if work.mode != "rr":
             time.sleep(pace.settle)
         spent, busy = proxy.cpu() - cpu, proc.machine_busy() - busy - load["cpu_spun"]
-    except Failed:
-        program.kill()
-        raise
-    program.end()
     done = load["bytes"] if work.unit == "ms/GB" else load["operations"]
     if load["failed"] or not done:
         raise Failed(f"{load['failed']} of {load['operations'] + load['failed']} failed: {load['why']}")
@@ -124,6 +121,5 @@ def _descriptors(proxy: Running) -> str:
 
 
 def _once(command: list[str]) -> None:
-    program = Program(command)
-    program.go()
-    program.end()
+    with Program(command) as program:
+        program.go()

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 HERE = Path(__file__).parent
 BUILD = HERE / "build"
@@ -38,14 +38,29 @@ def build() -> None:
 
 
 class Program:
-    """A program that says `ready`, works when told to, and ends with its standard input."""
+    """A program that says `ready`, works when told to, and ends with its standard input.
+
+    A context manager: it is ended when the context is left, and killed if that is by an exception.
+    """
 
     def __init__(self, command: list[str]) -> None:
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        line = self._read()
-        if line != "ready":
+        try:
+            line = self._read()
+            if line != "ready":
+                raise Failed(_complaint(line))
+        except BaseException:
             self.kill()
-            raise Failed(_complaint(line))
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind:
+            self.kill()
+        else:
+            self.end()
 
     @property
     def pid(self) -> int:

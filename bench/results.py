@@ -94,7 +94,7 @@ def value_of(sample: Sample, what: str) -> float:
     `busy` and `core`, the same in a second; `beside`, bytes a second that went on beside; `tickets` in a
     connection; or what the load generator calls it: `p99_us`.
     """
-    load = sample.load
+    load, cpu = sample.load, float(sample.cpu.total)
     match what:
         case "figure":
             return sample.figure
@@ -105,11 +105,9 @@ def value_of(sample: Sample, what: str) -> float:
         case "load":
             return _busy(load) * _per(sample)
         case "cpu":
-            return (
-                float(sample.cpu.total) / (sample.rate * load["seconds"]) * (1e12 if load["bytes"] else 1e6)
-            )
+            return cpu * _per(sample)
         case "core":
-            return sample.cpu.total / float(load["seconds"])
+            return cpu / float(load["seconds"])
         case "beside":
             return float(load["beside_bytes"]) / float(load["seconds"])
         case "tickets":
@@ -120,7 +118,8 @@ def value_of(sample: Sample, what: str) -> float:
 
 def _per(sample: Sample) -> float:
     """From seconds to µs for each operation, or to ms for each GB."""
-    return (1e12 if sample.load["bytes"] else 1e6) / (sample.rate * float(sample.load["seconds"]))
+    done = sample.rate * float(sample.load["seconds"])
+    return (1e12 if sample.load["bytes"] else 1e6) / done
 
 
 def _busy(load: dict[str, Any]) -> float:

@@ -97,9 +97,8 @@ class Running:
         why = ""
         while time.monotonic() < ends and self._process.poll() is None:
             try:
-                program = Program(command)
-                answer = program.go()
-                program.end()
+                with Program(command) as program:
+                    answer = program.go()
             except Failed as failure:
                 why = str(failure)
             else:
@@ -175,9 +174,9 @@ class Running:
         """With a client that checks everything: certificate, TLS 1.3, and that the plaintext arrives."""
         host, _, port = self.address.rpartition(":")
         context = ssl.create_default_context(cafile=str(self.certificate.authority))
-        backend = Program(self.place.load([str(LOAD), "serve", *self.serve("any")]))
         try:
             with (
+                Program(self.place.load([str(LOAD), "serve", *self.serve("any")])),
                 socket.create_connection((host, int(port)), timeout=10) as plain,
                 context.wrap_socket(plain, server_hostname=TLS_NAME) as client,
             ):
@@ -186,8 +185,6 @@ class Running:
                     raise Failed(f"{client.version()} and no plaintext")
         except OSError as error:
             raise Failed(f"a client that checks refuses it: {error}") from None
-        finally:
-            backend.end()
 
 
 def _tls_hello(name: str) -> Hello:

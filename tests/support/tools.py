@@ -19,6 +19,7 @@ import pytest
 
 PACKAGES = {
     "curl": "curl",
+    "gcc": "gcc libc6-dev",
     "openssl": "openssl",
     "gnutls-cli": "gnutls-bin",
     "haproxy": "haproxy",
