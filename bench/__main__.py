@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import NoReturn
 
-from bench import certificate, machine, network, peers, place, plot, programs, report
+from bench import certificate, machine, network, peers, place, plot, proc, programs, report
 from bench.measuring import Pace
 from bench.results import Results
 from bench.rounds import Rounds
@@ -49,6 +49,8 @@ def main() -> None:
             rounds.run([peer for peer, _ in found], wanted)
         except KeyboardInterrupt:
             raise SystemExit("interrupted: nothing is written") from None
+        finally:
+            proc.end_descendants()
     stem = ("network-" if flags.network else "") + ("quick" if flags.quick else "full")
     about = machine.about() | {
         "run": stem,

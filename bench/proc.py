@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +34,16 @@ def tree(root: int) -> list[int]:
         except FileNotFoundError:
             continue
     return found
+
+
+def end_descendants() -> None:
+    """End whatever this process has started and did not end, and wait until it is gone."""
+    for pid in reversed(tree(os.getpid())[1:]):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        while True:
+            os.wait()
 
 
 def cpu_of(pids: list[int]) -> Cpu:

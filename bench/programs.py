@@ -93,6 +93,9 @@ class Program:
         except subprocess.TimeoutExpired:
             self.kill()
             raise Failed("the load generator does not end") from None
+        except BaseException:
+            self.kill()
+            raise
 
     def _read(self) -> str:
         assert self._process.stdout is not None

@@ -55,13 +55,16 @@ class Rounds:
             for setting in dict.fromkeys(work.setting for work in works if not work.together):
                 for peer in peers:
                     if setting.needs <= peer.DOES:
-                        standing[peer.NAME, setting] = self._start(peer, setting)
+                        try:
+                            standing[peer.NAME, setting] = self._start(peer, setting)
+                        except Failed as failure:
+                            self._fail(peer.NAME, _of(works, setting), 0, failure)
             for (name, setting), proxy in list(standing.items()):
                 try:
                     proxy.wait()
                 except Failed as failure:
                     standing.pop((name, setting)).end()
-                    self._fail(name, [work for work in works if work.setting == setting], 0, failure)
+                    self._fail(name, _of(works, setting), 0, failure)
             for number in range(self.rounds):
                 # whoever goes first in one round goes last in the next
                 order = peers if number % 2 == 0 else peers[::-1]
@@ -96,16 +99,17 @@ class Rounds:
                         standing[peer.NAME, some[0].setting] = self._again(peer, proxy)
 
     def _afresh(self, peer: Peer, works: list[Work], number: int) -> None:
-        proxy = self._start(peer, works[0].setting)
         left = list(works)
         try:
-            proxy.wait()
-            for sample in measure_together(works, proxy, number, self.pace):
-                self._note(left.pop(0), sample)
+            proxy = self._start(peer, works[0].setting)
+            try:
+                proxy.wait()
+                for sample in measure_together(works, proxy, number, self.pace):
+                    self._note(left.pop(0), sample)
+            finally:
+                proxy.end()
         except Failed as failure:
             self._fail(peer.NAME, left, number, failure)
-        finally:
-            proxy.end()
 
     def _again(self, peer: Peer, broken: Running) -> Running:
         """Another in its place: who knows what state it is in."""
@@ -131,6 +135,10 @@ class Rounds:
         for work in works:
             self.failures.append(Failure(work.key, peer, number, str(failure)))
             self.tell(f"{number + 1}/{self.rounds}  {work.key:16} {peer:14} failed: {failure}")
+
+
+def _of(works: list[Work], setting: Setting) -> list[Work]:
+    return [work for work in works if work.setting == setting and not work.together]
 
 
 _STAGE = {

@@ -35,7 +35,7 @@ class Running:
     def __init__(
         self, peer: Peer, setting: Setting, place: Place, directory: Path, certificate: Certificate
     ) -> None:
-        """Starts it, and does not wait: see `wait`."""
+        """Starts it, and does not wait: see `wait`. Raises Failed."""
         directory.mkdir(parents=True)
         directory.chmod(0o755)
         self.name = peer.NAME
@@ -56,9 +56,13 @@ class Running:
             certificate if setting.terminate else None,
             self.log,
         )
+        try:
+            command = peer.command(job)
+        except Exception as error:  # of whoever wrote that file
+            raise Failed(f"its command line can't be made: {error!r}") from error
         self._output = (directory / "output").open("w")
         self._process = subprocess.Popen(
-            place.proxy(peer.command(job)),
+            place.proxy(command),
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
