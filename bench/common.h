@@ -36,6 +36,7 @@ extern bool bulk_beside;
 void open_loop(bool beside);
 void watch(struct handler *handler, int epoll, uint32_t events);
 bool pass(int wait_ms);
+extern uint64_t spun_ns; /* of our CPU time, what went into polls that found nothing */
 
 /* backend.c: listen as "reply:127.0.0.1:9001" says; its connections are served from the same loop. */
 void serve(const char *text);

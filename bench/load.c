@@ -27,10 +27,9 @@
 
 #define MOST_OPEN 60000
 #define SPIN_NS 200000 /* longer than a proxy keeps us waiting while it works */
-#define MOST_POLL_NS 3000
 
 static uint32_t open_count = 1, beside_count;
-static uint64_t give_up = 5, spun_ns;
+static uint64_t give_up = 5;
 static double at_most = 20;
 static bool spin = true, told;
 
@@ -50,13 +49,10 @@ static void surrender(const char *why)
 /* Turn the loop until `*counter` is `goal`, or for so many seconds; never longer than `give_up` without progress. */
 static void turn(const uint64_t *counter, uint64_t goal, double most)
 {
-    bool spinning = spin && counts.measuring, spun = false;
-    uint64_t last = ~0ull, since = now_ns(), since_event = since, before = since, ends = since + (uint64_t)(most * 1e9);
+    bool spinning = spin && counts.measuring;
+    uint64_t last = ~0ull, since = now_ns(), since_event = since, ends = since + (uint64_t)(most * 1e9);
     while (*counter + counts.failed < goal) {
         uint64_t now = now_ns(), progress = counts.finished + counts.opened + counts.bytes + counts.beside_bytes + counts.failed;
-        if (spun) /* a poll takes one or two microseconds; in more, something else had the core */
-            spun_ns += now - before < MOST_POLL_NS ? now - before : MOST_POLL_NS;
-        before = now;
         if (now >= ends)
             return;
         if (progress != last)
@@ -66,12 +62,8 @@ static void turn(const uint64_t *counter, uint64_t goal, double most)
         if (pass(spinning ? 0 : 100)) {
             since_event = now;
             spinning = spin && counts.measuring;
-            spun = false;
-        } else {
-            spun = spinning;
-            if (spinning && now - since_event > SPIN_NS)
-                spinning = false;
-        }
+        } else if (spinning && now - since_event > SPIN_NS)
+            spinning = false;
     }
 }
 
@@ -276,6 +268,7 @@ int main(int count, char **words)
     double user, system, user_then, system_then;
     own_cpu(&user_then, &system_then);
     counts = (struct counts){.measuring = true};
+    spun_ns = 0;
     uint64_t began = now_ns();
     work(conns);
     uint64_t took = now_ns() - began;

@@ -39,11 +39,30 @@ void watch(struct handler *h, int epoll, uint32_t events)
     h->epoll = epoll;
 }
 
+uint64_t spun_ns;
+
+static uint64_t cpu_ns(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000ull + (uint64_t)t.tv_nsec;
+}
+
 /* Whether there was anything to do. */
 bool pass(int wait_ms)
 {
+    static uint64_t idle_since; /* by our CPU time; 0 when not idle */
     struct epoll_event events[BATCH];
     int ready = epoll_wait(prompt, events, BATCH, wait_ms);
+    if (!ready) {
+        if (!idle_since)
+            idle_since = cpu_ns();
+        return false;
+    }
+    if (idle_since) {
+        spun_ns += cpu_ns() - idle_since;
+        idle_since = 0;
+    }
     for (int i = 0; i < ready; i++)
         ((struct handler *)events[i].data.ptr)->on_event(events[i].data.ptr, events[i].events);
     return ready > 0;

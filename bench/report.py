@@ -164,17 +164,26 @@ def _load(results: Results) -> str:
         if share > _AHEAD:
             behind.append(f"{KINDS[work.kind]}: {work.name}")
         name = f"{KINDS[work.kind]}: {work.name}, {work.unit}"
-        rows.append([name, amount(own_cpu), f"{amount(cpu)} ({nearest})", f"{share:.0%}"])
+        busy = [_share(results.spread(work.key, nearest, what)) for what in ("busy", "core")]
+        rows.append([name, amount(own_cpu), f"{amount(cpu)} ({nearest})", f"{share:.0%}", *busy])
     if not rows:
         return ""
-    table = _table(["", "its own", "of the proxy nearest to it", ""], rows)
-    text = f"## The load generator's own CPU time\n\nIt is both ends of each connection.\n\n{table}"
+    table = _table(["", "its own", "of the proxy nearest to it", "", "its core", "that proxy's core"], rows)
+    text = (
+        "## The load generator's own CPU time\n\nIt is both ends of each connection. Where the proxy's core is "
+        f"not busy all the time, throughput is not\nthe proxy's limit.\n\n{table}"
+    )
     if behind:
         text += (
-            f"\nIt needs more than {_AHEAD:.0%} of the nearest proxy's in:\n{'; '.join(behind)}.\n"
-            "There throughput may be the load generator's as much as the proxy's; CPU time is not.\n"
+            f"\nIt is not well ahead (it needs more than {_AHEAD:.0%} of the nearest proxy's) in:\n"
+            f"{'; '.join(behind)}.\nThere throughput may be the load generator's as much as the proxy's; "
+            "CPU time is not.\n"
         )
     return text
+
+
+def _share(found: Spread | None) -> str:
+    return f"{found.median:.0%}" if found else "–"
 
 
 def _left_out(results: Results) -> str:
