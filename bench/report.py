@@ -168,7 +168,8 @@ def _load(results: Results) -> str:
         rows.append([name, amount(own_cpu), f"{amount(cpu)} ({nearest})", f"{share:.0%}", *busy])
     if not rows:
         return ""
-    table = _table(["", "its own", "of the proxy nearest to it", "", "its core", "that proxy's core"], rows)
+    heads = ["", "its own", "of the proxy nearest to it", "", "its core", "that proxy's core"]
+    table = _table(heads, rows)
     text = (
         "## The load generator's own CPU time\n\nIt is both ends of each connection. Where the proxy's core is "
         f"not busy all the time, throughput is not\nthe proxy's limit.\n\n{table}"
