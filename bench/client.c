@@ -119,7 +119,8 @@ static bool has_unsent(const struct conn *c)
 
 static bool greet(struct conn *c)
 {
-    struct hello *hello = c->mode != plan.mode && !plan.key_share ? &plan.beside : &plan.hello;
+    static uint32_t next;
+    struct hello *hello = c->mode != plan.mode && !plan.key_share ? &plan.beside : &plan.hello[next++ % plan.hello_count];
     if (plan.key_share) {
         if (!c->tls) {
             vary(hello);

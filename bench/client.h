@@ -9,6 +9,7 @@ enum mode { SETUP, RR, UP, DOWN, IDLE, SERVE, MODES };
 enum state { CONNECTING, HANDSHAKING, GREETING, OPEN, ENDING };
 
 #define MOST_SIZE (1 << 20)
+#define MOST_HELLOS 64
 #define FIRST_SIZE 100 /* of the first message within TLS, and of its answer */
 
 /* What a connection begins with, and the ranges of it that are made anew each time. */
@@ -38,7 +39,8 @@ struct plan {
     bool by_reset;
     uint32_t key_share; /* TLS is spoken if it is not 0: where it is in the hello */
     bool resume;
-    struct hello hello, beside;
+    uint32_t hello_count;
+    struct hello hello[MOST_HELLOS], beside; /* connections take one of them after the other */
 };
 
 struct counts {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from typing import NamedTuple
 
 _GREASE = 0x0A0A
@@ -36,16 +37,29 @@ class Hello(NamedTuple):
     """Where the 32 bytes of the X25519 share begin."""
 
 
-def hello(name: str, *, post_quantum: bool = False, ciphers: tuple[int, ...] = _CIPHERS) -> Hello:
-    """The hello for a server name: 517 bytes, or about 1.7 KB with an ML-KEM key share."""
-    shares = [(_GREASE, b"\0")]
+def hello(
+    name: str,
+    *,
+    post_quantum: bool = False,
+    ciphers: tuple[int, ...] = _CIPHERS,
+    permuted: int | None = None,
+) -> Hello:
+    """The hello for a server name: 517 bytes, or about 1.7 KB with an ML-KEM key share.
+
+    `permuted` is the seed of another order of extensions and other GREASE values (RFC 8701): a Chrome since
+    version 110 has new ones for each connection.
+    """
+    chosen = random.Random(permuted)
+    grease = [_GREASE] * 4 + [_GREASE + 0x1010]
+    if permuted is not None:
+        grease = chosen.sample([0x0A0A + 0x1010 * step for step in range(16)], 5)
+    shares = [(grease[0], b"\0")]
     if post_quantum:
         shares.append((_X25519_MLKEM768, b"\7" * (1184 + 32)))
     shares.append((_X25519, b"\7" * 32))  # zeros would be refused: a point of small order
     groups = [group for group, _ in shares] + [_P256, _P384]
     encoded_shares = b"".join(_u16(group) + _vector(share, 2) for group, share in shares)
     extensions = [
-        (_GREASE, b""),
         (0, _vector(b"\0" + _vector(name.encode(), 2), 2)),
         (23, b""),
         (0xFF01, b"\0"),
@@ -58,10 +72,13 @@ def hello(name: str, *, post_quantum: bool = False, ciphers: tuple[int, ...] = _
         (18, b""),
         (51, _vector(encoded_shares, 2)),
         (45, b"\1\1"),
-        (43, _vector(_u16(_GREASE, 0x0304, 0x0303), 1)),
+        (43, _vector(_u16(grease[1], 0x0304, 0x0303), 1)),
         (27, b"\2\0\2"),
-        (_GREASE + 0x1010, b"\0"),
     ]
+    if permuted is not None:
+        chosen.shuffle(extensions)
+    extensions = [(grease[3], b""), *extensions, (grease[4], b"\0")]
+    ciphers = grease[2], *ciphers
     missing = (1700 if post_quantum else 517) - len(_record(ciphers, extensions)) - 4
     wire = _record(ciphers, [*extensions, (21, bytes(max(0, missing)))])
     # the shares end the key_share extension: the last one's 32 bytes, and before it those of ML-KEM
@@ -73,7 +90,7 @@ def hello(name: str, *, post_quantum: bool = False, ciphers: tuple[int, ...] = _
 
 
 def _record(ciphers: tuple[int, ...], extensions: list[tuple[int, bytes]]) -> bytes:
-    body = _u16(0x0303) + bytes(32) + _vector(bytes(32), 1) + _vector(_u16(_GREASE, *ciphers), 2) + b"\1\0"
+    body = _u16(0x0303) + bytes(32) + _vector(bytes(32), 1) + _vector(_u16(*ciphers), 2) + b"\1\0"
     body += _vector(b"".join(_u16(kind) + _vector(content, 2) for kind, content in extensions), 2)
     return b"\x16\3\1" + _vector(b"\1" + _vector(body, 3), 2)
 

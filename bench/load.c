@@ -8,7 +8,7 @@
      load serve --serve MODE:HOST:PORT…                  nothing but the backends: see backend.c
 
    A connection begins with the hello of FILE, with the bytes of each range FROM:SIZE made anew (random, session
-   id, key shares: no two real hellos are equal), and is open once the backend's first bytes came back.
+   id, key shares: no two real hellos are equal; of several --hello each in turn), and is open once the backend's first bytes came back.
    `setup` also ends it: `fin` ends our direction, waits for the other's end and closes; `reset` resets.
    With --key-share OFFSET (where it is in the hello) the proxy terminates TLS 1.3, and the backend is an `any`:
    see tls.c. With --resume 1 as well, `setup` first gets a ticket for each of the K, and then resumes.
@@ -98,8 +98,11 @@ static bool read_flag(const char *flag, char *value)
 {
     if (!strcmp(flag, "--to"))
         plan.target = address(value);
-    else if (!strcmp(flag, "--hello"))
-        read_hello(&plan.hello, value);
+    else if (!strcmp(flag, "--hello")) {
+        if (plan.hello_count == MOST_HELLOS)
+            die("more than 64 times --hello");
+        read_hello(&plan.hello[plan.hello_count++], value);
+    }
     else if (!strcmp(flag, "--beside-hello"))
         read_hello(&plan.beside, value);
     else if (!strcmp(flag, "--count"))
@@ -152,7 +155,7 @@ static void read_flags(int count, char **words)
             fprintf(stderr, "no such flag: %s\n", words[i]);
             exit(2);
         }
-    if (plan.mode != SERVE && (!plan.hello.size || !plan.target.sin_port)) {
+    if (plan.mode != SERVE && (!plan.hello_count || !plan.target.sin_port)) {
         fprintf(stderr, "--to and --hello are needed\n");
         exit(2);
     }

@@ -57,7 +57,8 @@ def measure(work: Work, proxy: Running, number: int, pace: Pace) -> Sample:
     """Do a work once, through one proxy. Raises Failed."""
     flags = [*work.flags, *proxy.serve()]
     if work.mode == "setup":
-        _once(proxy.load("setup", work.backend, *flags, "--open", "32", "--count", str(pace.warm_up)))
+        warm_up = [*flags, "--open", "32", "--count", str(pace.warm_up)]
+        _once(proxy.load("setup", work.backend, *warm_up, shape=work.hello))
     return _timed(work, proxy, number, pace, flags)
 
 
@@ -92,11 +93,8 @@ def _timed(work: Work, proxy: Running, number: int, pace: Pace, flags: list[str]
     if work.mode in ("setup", "rr"):
         amount += ["--count", str(work.most)]
     if work.beside:
-        amount += ["--beside", str(work.beside), "--beside-hello", proxy.hello("source.bench.test")]
-    post_quantum = work.post_quantum
-    with Program(
-        proxy.load(work.mode, work.backend, *flags, *amount, post_quantum=post_quantum)
-    ) as program:
+        amount += ["--beside", str(work.beside), "--beside-hello", *proxy.hellos("source.bench.test")]
+    with Program(proxy.load(work.mode, work.backend, *flags, *amount, shape=work.hello)) as program:
         time.sleep(0.01)  # what it did to open them is over
         busy, cpu = proc.machine_busy(), proxy.cpu()
         load = program.go()

@@ -171,8 +171,8 @@ def _load(results: Results) -> str:
     heads = ["", "its own", "of the proxy nearest to it", "", "its core", "that proxy's core"]
     table = _table(heads, rows)
     text = (
-        "## The load generator's own CPU time\n\nIt is both ends of each connection. Where the proxy's core is "
-        f"not busy all the time, throughput is not\nthe proxy's limit.\n\n{table}"
+        "## The load generator's own CPU time\n\nIt is both ends of each connection. Where a proxy's core "
+        f"is not busy all the time, throughput is not\nthe proxy's limit.\n\n{table}"
     )
     if behind:
         text += (

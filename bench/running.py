@@ -69,12 +69,14 @@ class Running:
         )
         self.pids = [self._process.pid]
 
-    def load(self, mode: str, backend: str, *flags: str, post_quantum: bool = False) -> list[str]:
-        """The load generator's command line, up to what the work adds."""
+    def load(self, mode: str, backend: str, *flags: str, shape: str = "plain") -> list[str]:
+        """The load generator's command line, with hellos of a shape, up to what the work adds."""
         name = TLS_NAME if self.setting.terminate else f"{backend}.bench.test"
-        words = [str(LOAD), mode, "--to", self.address, "--hello", self.hello(name, post_quantum)]
+        words = [str(LOAD), mode, "--to", self.address]
+        for word in self.hellos(name, shape):
+            words += ["--hello", word]
         if self.setting.terminate:
-            words += ["--key-share", str(_tls_hello(name).share_at)]
+            words += ["--key-share", str(_hellos(name, "tls")[0].share_at)]
         words += ["--sources", f"{self.place.load_host}:16", "--spin", str(int(self.place.spin)), *flags]
         return self.place.load(words)
 
@@ -87,12 +89,15 @@ class Running:
                 flags += ["--serve", f"{BACKENDS.get(name, name)}:{self.backends[name]}"]
         return flags
 
-    def hello(self, name: str, post_quantum: bool = False) -> str:
-        """The load generator's word for a hello: its file, and what of it varies."""
-        made = _tls_hello(name) if self.setting.terminate else hello(name, post_quantum=post_quantum)
-        path = self.directory / f"{name}.{len(made.wire)}"
-        path.write_bytes(made.wire)
-        return ",".join([str(path), *(f"{start}:{size}" for start, size in made.vary)])
+    def hellos(self, name: str, shape: str = "plain") -> list[str]:
+        """The load generator's words for hellos: a file, and what of it varies."""
+        words = []
+        shape = "tls" if self.setting.terminate else shape
+        for number, made in enumerate(_hellos(name, shape)):
+            path = self.directory / f"{name}.{shape}.{number}"
+            path.write_bytes(made.wire)
+            words.append(",".join([str(path), *(f"{start}:{size}" for start, size in made.vary)]))
+        return words
 
     def wait(self) -> None:
         """Wait until it passes a connection on. Raises Failed."""
@@ -191,8 +196,14 @@ class Running:
             raise Failed(f"a client that checks refuses it: {error}") from None
 
 
-def _tls_hello(name: str) -> Hello:
-    return hello(name, ciphers=(TLS_AES_128_GCM_SHA256,))
+def _hellos(name: str, shape: str) -> list[Hello]:
+    match shape:
+        case "tls":
+            return [hello(name, ciphers=(TLS_AES_128_GCM_SHA256,))]
+        case "permuted":
+            return [hello(name, permuted=seed) for seed in range(64)]
+        case _:
+            return [hello(name, post_quantum=shape == "post-quantum")]
 
 
 _given: set[int] = set()

@@ -56,7 +56,7 @@ class Target:
 
 
 def _all() -> Iterator[Target]:
-    for work in ("setup-fin", "setup-reset", "setup-pq", "setup-pq-reset"):
+    for work in ("setup-fin", "setup-reset", "setup-pq", "setup-pq-reset", "setup-permuted"):
         for peer in ("haproxy", "nginx"):
             yield Target("connection set-up", work, 1.05, peer)
     yield Target("connection set-up, access logs on", "setup-log", 1.25)

@@ -67,7 +67,8 @@ class Work:
     """cpu: of the proxy's processes; machine: of all that runs; p99: latency; memory."""
     open: int = 1
     flags: tuple[str, ...] = ()
-    post_quantum: bool = False
+    hello: str = "plain"
+    """plain: 517 bytes; post-quantum: 1.7 KB; permuted: 517 bytes, in ever another order, as Chrome's."""
     milliseconds: int = 600
     """How long it is done, when measured in full."""
     most: int = 1_000_000
@@ -115,8 +116,9 @@ def works(quick: bool) -> list[Work]:
     return [
         _setup("setup-fin", "setup", "closed by FIN"),
         _setup("setup-reset", "setup", "closed by reset", flags=_RESET),
-        _setup("setup-pq", "setup", "1.7 KB hello, FIN", post_quantum=True),
-        _setup("setup-pq-reset", "setup", "1.7 KB hello, reset", post_quantum=True, flags=_RESET),
+        _setup("setup-pq", "setup", "1.7 KB hello, FIN", hello="post-quantum"),
+        _setup("setup-pq-reset", "setup", "1.7 KB hello, reset", hello="post-quantum", flags=_RESET),
+        _setup("setup-permuted", "setup", "permuted hellos, FIN", hello="permuted"),
         _rr("rr-100-1", "rr", "100 B × 1", 100),
         _rr("rr-100-64", "rr", "100 B × 64", 100, open=64),
         _rr("rr-16k-1", "rr", "16 KiB × 1", 16384),

@@ -72,7 +72,8 @@ def bench(output: Path, *flags: str) -> dict[str, Any]:
 
 @needs("gcc")
 def test_spyhole_does_a_work_of_every_shape(tmp_path: Path) -> None:
-    keys = "setup-reset,rr-100-64,bulk-up-1,bulk-down-16,tls-full,tls-resumed,tls-up-1,tls-down-1"
+    keys = "setup-reset,setup-permuted,rr-100-64"
+    keys += ",bulk-up-1,bulk-down-16,tls-full,tls-resumed,tls-up-1,tls-down-1"
     keys += ",fair-tls,idle-1000,setup-log,machine-rr"
     found = bench(tmp_path, "--peers", "spyhole", "--works", keys)
     assert found["failures"] == []
