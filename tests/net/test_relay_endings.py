@@ -117,6 +117,23 @@ def test_a_reset_becomes_a_reset(who: str) -> None:
     assert (ending.ended_by, ending.reason) == (EndedBy(who), Reason(f"{who}_reset"))
 
 
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_a_reset_that_a_send_is_told_of_is_a_reset(tls: bool) -> None:
+    """The kernel tells of it once: what recv has to say after that is an end."""
+
+    async def story(client: End, upstream: End) -> None:
+        upstream.send(b"x")
+        await until(lambda: client.received)
+        _deaf(client)
+        upstream.send(bytes(16 << 20))
+        await until(lambda: not upstream.push())  # the relay waits for the client
+        client.reset()
+
+    ending, _, upstream = play(story, tls=tls)
+    assert upstream.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLIENT_RESET)
+
+
 def test_what_an_upstream_said_before_its_reset_is_delivered() -> None:
     async def story(client: End, upstream: End) -> None:
         client.send(b"a long upload that nobody reads")

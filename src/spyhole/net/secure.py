@@ -81,6 +81,8 @@ class DecryptDirection(Direction):
 
     def _failed(self, error: TlsError) -> None:
         if isinstance(error, TlsTruncated):
+            if self.relay.breaking:
+                return  # it was no end, but what a reset leaves behind
             if self.relay.down.state & FINISHED:
                 self.relay.end_late("the client ended without close_notify after the upstream had ended")
             else:
