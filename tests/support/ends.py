@@ -41,12 +41,22 @@ class End:
         self.closed = False
         self.got_end = False
         self.got_reset = False
+        self._failed = False
 
     def send(self, data: bytes) -> None:
         """Send, now or when there is room."""
         if not self.closing:
             self.to_send += data
             self.sent += data
+
+    def send_urgent(self) -> None:
+        """Send a byte out of band, if there is room: nobody's data."""
+        try:
+            self.sock.send(b"!", socket.MSG_OOB)
+        except BlockingIOError:
+            pass
+        except OSError:
+            self._failed = True
 
     def send_eof(self) -> None:
         """End this direction once everything is sent."""
@@ -60,7 +70,7 @@ class End:
     def push(self) -> bool:
         """Send what there is room for; whether anything moved."""
         moved = 0
-        with contextlib.suppress(BlockingIOError, ConnectionError):
+        try:
             while self.to_send:
                 count = self.sock.send(self.to_send)
                 moved += count
@@ -69,6 +79,10 @@ class End:
                 self.closed = True
                 self._end()
                 return True
+        except BlockingIOError:
+            pass
+        except OSError:  # ConnectionError, or ENOTCONN from shutdown
+            self._failed = True
         return bool(moved)
 
     def pull(self, most: int = 1 << 20) -> bool:
@@ -86,7 +100,9 @@ class End:
 
     def _take(self, data: bytes) -> bool:
         self.received += data
-        self.got_end = not data
+        if not data:
+            # the kernel tells of a reset once: when a send was told, recv has nothing but an end to say
+            self.got_reset, self.got_end = self._failed, not self._failed
         return True
 
     def _end(self) -> None:
