@@ -14,74 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spyhole.conformance.oracle import OpenSsl, Outcome
-from spyhole.wire.client_hello import (
-    NEED_MORE,
-    ClientHello,
-    ClientHelloError,
-    ClientHelloParser,
-    Fault,
-    NotTls,
-)
-from spyhole.wire.extensions import ONCE
-from spyhole.wire.message import take_apart
-from support.hellos import (
-    Captured,
-    alpn,
-    captured,
-    rebuild,
-    record,
-    records,
-    server_name,
-    u16s,
-    vector,
-    versions,
-)
+from spyhole.wire.client_hello import ClientHello, ClientHelloError, ClientHelloParser, Fault
+from support.hellos import Captured, captured, record, records, vector
 from support.hostile_hellos import HOSTILE, ODD, status_request, tls12, tls13
-
-# Ours before OpenSSL's: caps, and what is told at a record's header instead of at its end.
-EARLIER = {Fault.HELLO_TOO_LARGE, Fault.RECORD_OVERFLOW, Fault.UNEXPECTED_RECORD}
-# Refused by a server that does not know the key offered; one that does would go on.
-NEEDS_A_SESSION = {"MISSING_SIGALGS_EXTENSION", "NO_SUITABLE_KEY_SHARE"}
-
-
-@pytest.fixture(scope="module")
-def oracle() -> OpenSsl:
-    return OpenSsl()
-
-
-def ours_of(wire: bytes) -> object:
-    try:
-        return ClientHelloParser().feed(wire)
-    except ClientHelloError as error:
-        return error
-
-
-def assert_agreement(oracle: OpenSsl, wire: bytes) -> None:
-    theirs = oracle.judge(wire)
-    ours = ours_of(wire)
-    context = (theirs, ours, wire.hex())
-    fault = ours.reason if isinstance(ours, ClientHelloError) else None
-    if fault is Fault.SSLV2_HELLO:
-        return  # the one exception by choice
-    if isinstance(ours, NotTls):  # said at the first byte that is wrong; OpenSSL reads on
-        assert theirs.outcome in {Outcome.WAITING, Outcome.REFUSED}, context
-        assert wire[0] not in range(20, 25) or wire[1] != 3, context
-        return
-    if isinstance(ours, ClientHello) and theirs.seen:
-        assert ours.server_name == theirs.name, context
-    if theirs.outcome is Outcome.ACCEPTED:
-        assert isinstance(ours, ClientHello), context
-    elif theirs.outcome is Outcome.WAITING:
-        assert ours is NEED_MORE or fault in EARLIER, context
-    elif theirs.outcome is Outcome.REFUSED:
-        if isinstance(ours, ClientHello):
-            assert theirs.reason in NEEDS_A_SESSION, context
-            assert any(e.kind == 41 for e in take_apart(ours.raw).extensions), context
-        else:
-            assert isinstance(ours, ClientHelloError), context
-            assert ours.alert == theirs.alert or fault is Fault.HELLO_TOO_LARGE, context
-    else:  # it stopped before it had looked at everything
-        assert isinstance(ours, ClientHello | ClientHelloError), context
+from support.mutations import changed_anywhere, mutated
+from support.parser_laws import answer, assert_agreement
 
 
 @pytest.mark.parametrize("wire", [wire for wire, _ in HOSTILE.values()], ids=HOSTILE.keys())
@@ -127,7 +64,7 @@ def test_fuzz_seeds_from_outside(oracle: OpenSsl, vectors: Path) -> None:
         wire = bytes.fromhex(row["hex"])
         assert_agreement(oracle, wire)
         if row["openssl"] == "accept":  # its stored verdict: it got as far as to report a name
-            ours = ours_of(wire)
+            ours = answer(wire)
             if isinstance(ours, ClientHelloError):  # what OpenSSL finds after it has told the name
                 assert ours.reason in {Fault.TLS13_COMPRESSION, Fault.MISSING_EXTENSION}
             else:
@@ -135,68 +72,8 @@ def test_fuzz_seeds_from_outside(oracle: OpenSsl, vectors: Path) -> None:
                 assert (ours.server_name or b"").decode() == (row["sni"] or "")
 
 
-# Mutations that keep the frame whole, so that they reach what is inside.
-
-SMALL = st.one_of(st.binary(max_size=4), st.lists(st.sampled_from([0, 1, 2, 3, 4]), max_size=6).map(bytes))
-GROUPS = st.lists(st.sampled_from([29, 23, 24, 30, 256, 0x11EC, 0x0A0A]), max_size=4)
-SHARES = st.lists(
-    st.tuples(st.sampled_from([29, 23, 24, 0x11EC, 0x0A0A]), st.sampled_from([0, 1, 32, 65, 97])),
-    max_size=3,
-)
-LIKELY = {
-    0: st.one_of(SMALL, st.binary(max_size=260)).map(lambda name: server_name(name)[1]),
-    5: st.one_of(SMALL, SMALL.map(lambda tail: b"\1\0\0\0\0" + tail)),
-    10: GROUPS.map(lambda groups: vector(u16s(*groups), 2)),
-    16: st.lists(SMALL, max_size=3).map(lambda protocols: alpn(*protocols)[1]),
-    41: SMALL.map(lambda key: vector(vector(key, 2) + bytes(4), 2) + vector(vector(bytes(32), 1), 2)),
-    43: st.lists(st.sampled_from([0x304, 0x303, 0x302, 0x301, 0x300, 0x305, 0x2A2A]), max_size=3).map(
-        lambda offered: versions(*offered)[1]
-    ),
-    45: SMALL.map(lambda modes: vector(modes, 1)),
-    51: SHARES.map(
-        lambda shares: vector(b"".join(u16s(g) + vector(bytes(range(n)), 2) for g, n in shares), 2)
-    ),
-}
-KNOWN = st.sampled_from(sorted(ONCE))
-
-
-@st.composite
-def mutated(draw: st.DrawFn) -> bytes:
-    real = draw(st.sampled_from(captured()))
-    parts = take_apart(real.raw)
-    extensions = [(e.kind, e.body) for e in parts.extensions]
-    for _ in range(draw(st.integers(1, 3))):
-        at = draw(st.integers(0, max(len(extensions) - 1, 0)))
-        action = draw(st.sampled_from(["set", "byte", "byte", "drop", "repeat", "move"]))
-        if action == "set" or not extensions:
-            kind = draw(KNOWN)
-            body = draw(st.one_of(SMALL, LIKELY.get(kind, SMALL)))
-            extensions = [e for e in extensions if e[0] != kind]
-            extensions.insert(at if kind != 41 else len(extensions), (kind, body))
-        elif action == "byte":
-            kind, body = extensions[at]
-            where = draw(st.integers(0, min(len(body), 12)))
-            extensions[at] = (kind, body[:where] + draw(SMALL) + body[where + draw(st.integers(0, 2)) :])
-        elif action == "drop":
-            del extensions[at]
-        elif action == "repeat":
-            extensions.append(extensions[at])
-        else:
-            extensions.append(extensions.pop(at))
-    if draw(st.booleans()):
-        parts = parts._replace(
-            legacy_version=draw(st.sampled_from([0x0303, 0x0301, 0x0302, 0x0300, 0x0200, 0x0399])),
-            compression=draw(st.sampled_from([b"\0", b"\0", b"\1\0", b"\1", b""])),
-        )
-    raw = rebuild(parts, extensions)
-    if draw(st.integers(0, 7)) == 0:
-        where = draw(st.integers(4, len(raw)))
-        raw = raw[:where] + draw(SMALL) + raw[where:]
-    return records(raw, [*draw(st.lists(st.integers(1, 400), max_size=4)), 16_384])
-
-
 @settings(max_examples=2000)
-@given(wire=mutated())
+@given(wire=mutated(captured()))
 def test_mutated_hellos(oracle: OpenSsl, wire: bytes) -> None:
     assert_agreement(oracle, wire)
 
@@ -263,10 +140,9 @@ def test_long_forms_of_a_length(oracle: OpenSsl, length: str) -> None:
 
 
 @settings(max_examples=300)
-@given(real=st.sampled_from(captured()), at=st.integers(0), put=SMALL, drop=st.integers(0, 3))
-def test_bytes_changed_anywhere(oracle: OpenSsl, real: Captured, at: int, put: bytes, drop: int) -> None:
-    at %= len(real.wire)
-    assert_agreement(oracle, real.wire[:at] + put + real.wire[at + drop :])
+@given(wire=changed_anywhere(captured()))
+def test_bytes_changed_anywhere(oracle: OpenSsl, wire: bytes) -> None:
+    assert_agreement(oracle, wire)
 
 
 @settings(max_examples=300)

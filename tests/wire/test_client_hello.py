@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
 from spyhole.wire.alerts import Alert
 from spyhole.wire.client_hello import (
-    NEED_MORE,
     ClientHello,
     ClientHelloError,
     ClientHelloParser,
@@ -29,37 +26,11 @@ from support.hellos import (
     versions,
 )
 from support.hostile_hellos import HOSTILE, ODD
+from support.parser_laws import answer, assert_declared, assert_same_however_cut, comparable
 
 NAMED = [*TLS13_NEEDS, server_name(b"a.test")]
 RAW = hello(NAMED)
 WIRE = records(RAW)
-
-
-def answer(*segments: bytes, max_size: int = 65_536) -> ClientHello | NotTls | ClientHelloError | None:
-    """What the parser says of these segments; None while it needs more."""
-    parser = ClientHelloParser(max_size=max_size)
-    for segment in segments:
-        try:
-            said = parser.feed(segment)
-        except ClientHelloError as error:
-            return error
-        if said is not NEED_MORE:
-            assert not isinstance(said, type(NEED_MORE))
-            return said
-    return None
-
-
-def comparable(said: ClientHello | NotTls | ClientHelloError | None) -> object:
-    if isinstance(said, ClientHello):
-        return said.server_name, said.alpn, said.versions, said.raw
-    if isinstance(said, ClientHelloError):
-        return said.reason, said.alert, said.detail, said.offset, said.server_name
-    return None if said is None else type(said)
-
-
-def cut(data: bytes, at: list[int]) -> list[bytes]:
-    edges = [0, *sorted(i % (len(data) + 1) for i in at), len(data)]
-    return [data[a:b] for a, b in itertools.pairwise(edges)]
 
 
 # Streams that reach every part of the record layer: a hello cut into records, with others between.
@@ -92,12 +63,12 @@ def streams(draw: st.DrawFn) -> bytes:
 @given(streams(), st.lists(st.integers(0, 5000), max_size=12))
 @example(WIRE, [])
 def test_any_segmentation_gives_the_same_answer(wire: bytes, at: list[int]) -> None:
-    assert comparable(answer(*cut(wire, at))) == comparable(answer(wire))
+    assert_same_however_cut(wire, at)
 
 
 @given(streams())
 def test_one_byte_at_a_time_gives_the_same_answer(wire: bytes) -> None:
-    assert comparable(answer(*(bytes([b]) for b in wire))) == comparable(answer(wire))
+    assert_same_however_cut(wire, range(len(wire)))
 
 
 @given(st.sampled_from(captured()), st.lists(st.integers(1, 300), max_size=30))
@@ -121,13 +92,7 @@ def test_any_cut_into_records_gives_the_same_hello(real: Captured, sizes: list[i
     )
 )
 def test_any_bytes_give_one_of_the_declared_answers(wire: bytes) -> None:
-    said = answer(wire)
-    assert said is None or isinstance(said, ClientHello | NotTls | ClientHelloError)
-    if isinstance(said, ClientHelloError):
-        assert said.reason in Fault
-        assert said.alert in Alert
-        assert str(said)
-        assert str(said)[0].islower() or str(said).startswith(("SSL", "TLS"))
+    assert_declared(answer(wire))
 
 
 @given(st.sampled_from(captured()), st.data())
