@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 from spyhole.net.loop import run, running_loop
+from spyhole.net.pipes import close_idle
 from support.backends import BOUND
 from support.proc import open_files
 
@@ -22,9 +23,11 @@ def play(story: Coroutine[Any, Any, T], *, defects: list[BaseException | None] |
         running_loop().set_exception_handler(lambda _, context: told.append(context.get("exception")))
         return await asyncio.wait_for(story, BOUND)
 
+    close_idle()  # pipes that were made before, and are kept on purpose
     before = descriptors()
     result = run(world())
     assert defects is not None or not told, f"told to the exception handler: {told!r}"
+    close_idle()
     assert not descriptors() - before, "descriptors are left open"
     return result
 
