@@ -150,6 +150,15 @@ HOSTILE: dict[str, tuple[bytes, Fault]] = {
     "X25519 of 31 bytes": (shares(share(29, bytes(31))), Fault.BAD_KEY_SHARE),
     "a point off its curve": (shares(share(23, b"\4" + bytes(64))), Fault.BAD_KEY_SHARE),
     "an X25519 value of small order": (shares(share(29, bytes(32))), Fault.BAD_KEY_SHARE),
+    # OpenSSL finds a small order when it derives the secret, after everything else
+    "small order and no signature_algorithms": (
+        records(hello([*NAMED[:2], (51, vector(share(29, bytes(32)), 2))])),
+        Fault.MISSING_EXTENSION,
+    ),
+    "small order and early_data with content": (
+        records(hello([*NAMED[:3], (51, vector(share(29, bytes(32)), 2)), (42, b"\0")])),
+        Fault.BAD_EXTENSION,
+    ),
     "a compressed point": (shares(share(23, b"\2" + bytes(32))), Fault.BAD_KEY_SHARE),
 }
 

@@ -72,7 +72,7 @@ def assert_declared(said: Answer) -> None:
         assert said.reason in Fault
         assert said.alert in Alert
         assert str(said)
-        assert str(said)[0].islower() or str(said).startswith(("SSL", "TLS"))
+        assert not str(said)[0].isupper() or str(said).startswith(("SSL", "TLS"))
 
 
 def assert_agreement(oracle: OpenSsl, wire: bytes) -> None:

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spyhole.conformance.oracle import OpenSsl, Outcome
-from spyhole.wire.groups import _WEAK, bad_share
+from spyhole.wire.groups import _WEAK, bad_share, is_weak
 from support.hellos import TLS13_NEEDS, hello, records, u16s, vector
 
 CURVES = {23: ec.SECP256R1(), 24: ec.SECP384R1(), 25: ec.SECP521R1()}
@@ -35,6 +35,8 @@ def test_points(group: int) -> None:
 def test_montgomery_curves() -> None:
     assert judged(29, x25519.X25519PrivateKey.generate().public_key().public_bytes_raw()) == ""
     assert judged(30, x448.X448PrivateKey.generate().public_key().public_bytes_raw()) == ""
+    assert not is_weak(29, bytes([2] * 32))
+    assert not is_weak(23, bytes(32))
     assert judged(29, bytes(31))
     assert judged(30, bytes(57))
 
@@ -43,7 +45,8 @@ def test_montgomery_curves() -> None:
 def test_values_of_small_order_are_those_that_give_no_secret(group: int) -> None:
     oracle = OpenSsl()
     for value in _WEAK[group]:
-        assert judged(group, value)
+        assert judged(group, value) == ""
+        assert is_weak(group, value)
         extensions = [
             TLS13_NEEDS[0],
             (10, vector(u16s(group), 2)),

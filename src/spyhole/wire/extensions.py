@@ -14,7 +14,7 @@ from typing import Final
 
 from spyhole.wire.asn1 import is_extensions, is_name, is_responder_id
 from spyhole.wire.faults import Fault, refuse
-from spyhole.wire.groups import bad_share
+from spyhole.wire.groups import bad_share, is_weak
 from spyhole.wire.message import GREASE
 
 SSL3, TLS12, TLS13 = 0x0300, 0x0303, 0x0304
@@ -178,14 +178,18 @@ def check_psk(body: bytes) -> None:
         pos += 6 + len(identity)
 
 
-def check_key_share(body: bytes, groups: tuple[int, ...] | None) -> None:
-    """Every entry whole; and those that a server meets before one it can use, each in `groups`."""
+def check_key_share(body: bytes, groups: tuple[int, ...] | None) -> int | None:
+    """Every entry whole; and those that a server meets before one it can use, each in `groups`.
+
+    Returns the group of the usable one if it is of small order: OpenSSL refuses that last of all.
+    """
     pos, end = 2, len(body)
     if end < 2 or int.from_bytes(body[:2]) != end - 2:
         refuse(Fault.BAD_EXTENSION, "lengths that disagree", extension=KEY_SHARE)
     if groups is None:
         refuse(Fault.MISSING_EXTENSION, "without supported_groups", extension=KEY_SHARE)
     usable = False
+    weak = None
     while pos < end:
         if end - pos < 4:
             refuse(Fault.BAD_EXTENSION, "an entry that is cut short", extension=KEY_SHARE)
@@ -204,6 +208,9 @@ def check_key_share(body: bytes, groups: tuple[int, ...] | None) -> None:
             if verdict:
                 refuse(Fault.BAD_KEY_SHARE, verdict, extension=KEY_SHARE)
             usable = verdict is not None
+            if usable and is_weak(group, body[pos - size : pos]):
+                weak = group
+    return weak
 
 
 def _is_filled_list(body: bytes) -> bool:

@@ -15,7 +15,7 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
 from spyhole.wire.extensions import KEY_SHARE, LOOKED_AT, PRE_SHARED_KEY, SERVER_NAME, TLS13
-from spyhole.wire.groups import bad_share
+from spyhole.wire.groups import bad_share, is_weak
 
 MOST: Final = 512
 """Layouts that are kept, the oldest going first: a stranger who fills the table makes it hold some 2 MB."""
@@ -71,7 +71,10 @@ def recall(raw: bytes) -> Said | None:
     if said is None:
         return None
     share = layout.share
-    if share is not None and bad_share(share.group, raw, share.at, share.size):
+    if share is not None and (
+        bad_share(share.group, raw, share.at, share.size)
+        or is_weak(share.group, raw[share.at : share.at + share.size])
+    ):
         return None
     if layout.name is None:
         return said

@@ -65,9 +65,6 @@ def bad_share(group: int, body: bytes, pos: int, size: int) -> str | None:
     if expected is not None:
         if size != expected:
             return f"{size} bytes for group 0x{group:04x}, not {expected}"
-        weak = _WEAK.get(group)
-        if weak and body[pos : pos + size] in weak:
-            return f"a value of small order for group 0x{group:04x}"
         return ""
     curve = _CURVES.get(group)
     if curve is None:
@@ -80,3 +77,9 @@ def bad_share(group: int, body: bytes, pos: int, size: int) -> str | None:
     if x >= p or y >= p or (y * y - (x * x - 3) * x - b) % p:
         return f"a point off the curve of group 0x{group:04x}"
     return ""
+
+
+def is_weak(group: int, value: bytes) -> bool:
+    """Whether a share that is not bad is of small order, which a server finds when it derives the secret."""
+    weak = _WEAK.get(group)
+    return weak is not None and value in weak

@@ -122,8 +122,9 @@ class Rules:
 
     def _check_tls13(self, found: Extensions) -> None:
         shares, groups = found.get(KEY_SHARE), found.get(SUPPORTED_GROUPS)
+        weak = None
         if shares is not None:
-            check_key_share(shares, None if groups is None else self.parse_groups(groups))
+            weak = check_key_share(shares, None if groups is None else self.parse_groups(groups))
         _run(_LAST_OF_TLS13, found)
         # without a certificate or without a key share: only by a pre-shared key (RFC 8446, 9.2)
         if shares is None or SIGNATURE_ALGORITHMS not in found:
@@ -132,6 +133,10 @@ class Rules:
                 refuse(Fault.MISSING_EXTENSION, "TLS 1.3 without signature_algorithms")
             if shares is None and 0 not in modes:
                 refuse(Fault.MISSING_EXTENSION, "TLS 1.3 without key_share")
+        if weak is not None:
+            refuse(
+                Fault.BAD_KEY_SHARE, f"a value of small order for group 0x{weak:04x}", extension=KEY_SHARE
+            )
 
 
 def rules_for(size: int) -> Rules:
