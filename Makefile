@@ -7,10 +7,12 @@ READY := $(VENV)/.ready
 
 BENCH_FLAGS ?=
 DEMO_FLAGS ?=
+FUZZ_RUNS ?= 40000
+FUZZ_FLAGS ?=
 TEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt bench bench-quick clean
+.PHONY: help setup demo test test-all check fmt fuzz bench bench-quick clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,11 +42,19 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy examples
 	$(VENV)/bin/mypy bench
+	$(VENV)/bin/mypy fuzz
 	$(VENV)/bin/lint-imports
 
 fmt: $(READY)  ## format, and mend what ruff can mend by itself
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
+
+fuzz: $(VENV)/.ready-fuzz  ## coverage-guided fuzzing of what reads a peer's bytes, some minutes: FUZZ_RUNS executions a target
+	@PYTHONPATH=tests $(VENV)/bin/python -m fuzz --runs $(FUZZ_RUNS) $(FUZZ_FLAGS)
+
+$(VENV)/.ready-fuzz: $(READY)
+	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action ignore --editable '.[fuzz]'
+	@touch $@
 
 bench: $(READY)  ## measure Spyhole and other proxies, in about half an hour (as root it first installs them)
 	@scripts/install-bench-peers $(PYTHON) bench/build/peers

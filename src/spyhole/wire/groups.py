@@ -80,6 +80,6 @@ def bad_share(group: int, body: bytes, pos: int, size: int) -> str | None:
 
 
 def is_weak(group: int, value: bytes) -> bool:
-    """Whether a share that is not bad is of small order, which a server finds when it derives the secret."""
+    """Whether a share that is not bad is of small order: found only when the secret is derived."""
     weak = _WEAK.get(group)
     return weak is not None and value in weak
