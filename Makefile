@@ -9,10 +9,11 @@ BENCH_FLAGS ?=
 DEMO_FLAGS ?=
 FUZZ_RUNS ?= 40000
 FUZZ_FLAGS ?=
+SOAK_FLAGS ?=
 TEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt fuzz bench bench-quick clean
+.PHONY: help setup demo test test-all check fmt fuzz soak bench bench-quick clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,19 +43,22 @@ check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/mypy
 	$(VENV)/bin/mypy examples
 	$(VENV)/bin/mypy bench
-	$(VENV)/bin/mypy fuzz
+	$(VENV)/bin/mypy fuzz soak
 	$(VENV)/bin/lint-imports
 
 fmt: $(READY)  ## format, and mend what ruff can mend by itself
 	$(VENV)/bin/ruff format
 	$(VENV)/bin/ruff check --fix
 
-fuzz: $(VENV)/.ready-fuzz  ## coverage-guided fuzzing of what reads a peer's bytes, some minutes: FUZZ_RUNS executions a target
+fuzz: $(VENV)/.ready-fuzz  ## fuzz what reads a peer's bytes, FUZZ_RUNS executions a target (some two minutes)
 	@PYTHONPATH=tests $(VENV)/bin/python -m fuzz --runs $(FUZZ_RUNS) $(FUZZ_FLAGS)
 
 $(VENV)/.ready-fuzz: $(READY)
 	@$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --root-user-action ignore --editable '.[fuzz]'
 	@touch $@
+
+soak: $(READY)  ## wear a proxy down for minutes (SOAK_FLAGS='--seconds 600'), and check that nothing is left
+	@PYTHONPATH=tests $(VENV)/bin/python -m soak $(SOAK_FLAGS)
 
 bench: $(READY)  ## measure Spyhole and other proxies, in about half an hour (as root it first installs them)
 	@scripts/install-bench-peers $(PYTHON) bench/build/peers
@@ -65,5 +69,5 @@ bench-quick: $(READY)  ## the same in about three minutes
 	@$(VENV)/bin/python -m bench --quick $(BENCH_FLAGS)
 
 clean:  ## remove the environments, caches and builds
-	rm -rf .venv .venv-* build dist bench/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-* build dist bench/build fuzz/build .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
