@@ -21,6 +21,7 @@ from spyhole.net.plain import PlainDirection
 from spyhole.net.relay import Cut, Ending, Relay, relay
 from spyhole.net.secure import DecryptDirection, EncryptDirection
 from spyhole.net.stream import Stream
+from spyhole.net.tls import TlsEngine
 from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.client_hello import ClientHello
 from support.ends import End, TlsEnd, pair, stream_on
@@ -312,21 +313,54 @@ def _no_memory(*_: object) -> None:
     raise MemoryError
 
 
-def test_nothing_is_left_to_the_collector() -> None:
+async def clean(client: End, upstream: End) -> None:
+    client.send_eof()
+    upstream.send_eof()
+
+
+async def reset_it(client: End, upstream: End) -> None:
+    client.reset()
+
+
+async def cut_it_off(client: End, upstream: End) -> None:
+    client.sock.shutdown(socket.SHUT_WR)
+
+
+async def send_no_record(client: End, upstream: End) -> None:
+    client.sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+
+
+async def reset_by_upstream(client: End, upstream: End) -> None:
+    upstream.reset()
+
+
+@pytest.mark.parametrize(
+    ("end", "tls"),
+    [
+        (clean, False),
+        (clean, True),
+        (reset_it, False),
+        (reset_it, True),
+        (reset_by_upstream, False),
+        (reset_by_upstream, True),
+        (cut_it_off, True),
+        (send_no_record, True),
+    ],
+)
+def test_nothing_is_left_to_the_collector(end: Story, tls: bool) -> None:
     async def story(client: End, upstream: End) -> None:
         client.send(b"x")
         await until(lambda: upstream.received)
-        client.send_eof()
-        upstream.send_eof()
+        await end(client, upstream)
 
-    play(story)
+    play(story, tls=tls)
     gc.collect()
     gc.disable()
     try:
-        play(story)
+        play(story, tls=tls)
         gc.set_debug(gc.DEBUG_SAVEALL)
         gc.collect()
-        connections = (Stream, Relay, Direction, Fiber)
+        connections = (Stream, Relay, Direction, Fiber, TlsEngine, BaseException)
         assert not [thing for thing in gc.garbage if isinstance(thing, connections)]
     finally:
         gc.set_debug(0)

@@ -226,9 +226,10 @@ class TlsEngine:
         except ssl.SSLZeroReturnError:  # the same as 0, once our own close_notify is out
             self.peer_closed = True
         except ssl.SSLError as error:
-            failure = self._failed(self._explain(error))
+            # not in a variable: its traceback leads here, and the cycle would keep the engine
             if not count:
-                raise failure from None
+                raise self._failed(self._explain(error)) from None
+            self._failed(self._explain(error))
         self._full = count == size
         if not count and self._ended and not self.peer_closed:
             raise self._failed(TlsTruncated("the connection ended without close_notify"))
