@@ -1,0 +1,112 @@
+"""The law of `wire.familiar`: what was seen before changes how long an answer takes, never the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from spyhole.conformance.oracle import OpenSsl
+from spyhole.wire.client_hello import ClientHello
+from spyhole.wire.familiar import forget, recall
+from spyhole.wire.groups import _WEAK
+from spyhole.wire.message import take_apart
+from support.hellos import TLS13_NEEDS, Captured, captured, hello, records, server_name, u16s, vector
+from support.parser_laws import Answer, answer, assert_agreement, comparable
+
+SHARES = [b"\0" * 32, *sorted(_WEAK[29]), bytes(range(32)), b"\xff" * 32, b"\4" + bytes(64)]
+
+
+@pytest.fixture(autouse=True)
+def forgetful() -> Iterator[None]:
+    forget()
+    yield
+    forget()
+
+
+def learn(*wires: bytes) -> None:
+    """See each so often that it is familiar."""
+    forget()
+    for wire in wires:
+        for _ in range(3):
+            answer(wire)
+
+
+def changed(draw: st.DrawFn, wire: bytes) -> bytes:
+    """Of the same length: bytes that differ, in the places that matter more often than elsewhere."""
+    parts = take_apart(wire[5:])
+    places: list[tuple[int, int]] = [(0, len(wire)), (43, 44)]
+    for extension in parts.extensions:
+        start = 5 + extension.offset
+        places.append((start, start + 4 + len(extension.body)))
+        if extension.kind in {0, 51}:
+            places += [(start + 4, start + 4 + len(extension.body))] * 4
+    for _ in range(draw(st.integers(1, 3))):
+        start, stop = draw(st.sampled_from(places))
+        at = draw(st.integers(start, max(start, stop - 1)))
+        put = draw(st.one_of(st.binary(min_size=1, max_size=4), st.sampled_from(SHARES)))
+        wire = (wire[:at] + put + wire[at + len(put) :])[: len(wire)]
+    return wire
+
+
+@st.composite
+def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
+    """A hello, and one that is nearly the same."""
+    wire = draw(st.sampled_from([real.wire for real in captured()] + [records(hello(TLS13_NEEDS))]))
+    return wire, changed(draw, wire)
+
+
+def unfamiliar(wire: bytes) -> Answer:
+    forget()
+    return answer(wire)
+
+
+@settings(max_examples=1000)
+@given(pairs())
+def test_a_familiar_hello_gets_the_answer_that_an_unfamiliar_one_gets(pair: tuple[bytes, bytes]) -> None:
+    seen, other = pair
+    learn(seen)
+    said = answer(other)
+    assert comparable(said) == comparable(unfamiliar(other)), other.hex()
+    if isinstance(said, ClientHello):  # and so it is when both are familiar
+        learn(seen, other)
+        for wire in pair:
+            assert comparable(answer(wire)) == comparable(unfamiliar(wire)), wire.hex()
+
+
+@settings(max_examples=500)
+@given(pairs())
+def test_a_familiar_hello_agrees_with_openssl(oracle: OpenSsl, pair: tuple[bytes, bytes]) -> None:
+    seen, other = pair
+    learn(seen)
+    assert_agreement(oracle, other)
+
+
+@pytest.mark.parametrize("real", captured(), ids=str)
+def test_real_clients_become_familiar(real: Captured) -> None:
+    learn(real.wire)
+    said = recall(real.raw)
+    if any(extension.kind == 41 for extension in take_apart(real.raw).extensions):
+        assert said is None
+    else:
+        assert said is not None
+        assert said[0] == real.server_name
+
+
+def offering(group: int, share: bytes, name: bytes = b"a.test") -> bytes:
+    """A TLS 1.3 hello with one key share."""
+    shares = vector(u16s(group) + vector(share, 2), 2)
+    return records(hello([*TLS13_NEEDS[:3], (51, shares), server_name(name)]))
+
+
+@pytest.mark.parametrize("bad", sorted(_WEAK[29]))
+def test_a_share_of_small_order_is_refused_of_a_familiar_client_too(oracle: OpenSsl, bad: bytes) -> None:
+    learn(offering(29, bytes(range(1, 33))))
+    assert_agreement(oracle, offering(29, bad))
+
+
+def test_a_name_with_a_zero_byte_is_refused_of_a_familiar_client_too(oracle: OpenSsl) -> None:
+    learn(offering(29, bytes(range(1, 33))))
+    assert_agreement(oracle, offering(29, bytes(range(1, 33)), b"a\0test"))
