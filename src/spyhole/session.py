@@ -18,7 +18,7 @@ from spyhole.net.fiber import current_fiber
 from spyhole.net.handshake import serve_tls
 from spyhole.net.loop import ERROR
 from spyhole.net.peek import ClosedEarly, peek, peek_now
-from spyhole.net.relay import Cut, relay
+from spyhole.net.relay import Cut, Relay
 from spyhole.net.tls import TlsError, TlsTruncated
 from spyhole.observe.record import ConnectionRecord, Greeting
 from spyhole.outcome import EndedBy, Reason
@@ -56,12 +56,7 @@ async def session(
         tells_alerts = hello is not None and client.tls is None
         hello = None
         upstream = await _dial(route, client, tells_alerts, snapshot, record)
-        ending = await relay(
-            client,
-            upstream,
-            idle_timeout=config.idle_timeout,
-            half_close_timeout=config.half_close_timeout,
-        )
+        ending = await Relay(client, upstream, config.idle_timeout, config.half_close_timeout)
         record.ended_by, record.reason, record.detail = ending.ended_by, ending.reason, ending.detail
         record.bytes_in, record.bytes_out = ending.bytes_up, ending.bytes_down
     except Refused as refused:

@@ -38,6 +38,10 @@ class Fiber:
         """Run until the coroutine first waits, or ends."""
         self._step()
 
+    def resume(self) -> None:
+        """Run on from where the coroutine waits. For the waiter."""
+        self._step()
+
     def abort(self, error: Exception) -> None:
         """Raise `error` in the coroutine where it waits. Nothing happens to one that is done."""
         if not self.done and not self._running:
@@ -77,24 +81,24 @@ class Waiter:
     whether it has happened, wait, and look again.
     """
 
-    __slots__ = ("_resume",)
+    __slots__ = ("_waits",)
 
     def __init__(self) -> None:
-        self._resume: Callable[[], None] | None = None
+        self._waits: Fiber | _Tasks | None = None
 
     def wake(self) -> None:
         """Resume whoever waits."""
-        resume = self._resume
-        if resume is not None:
-            self._resume = None
-            resume()
+        waits = self._waits
+        if waits is not None:
+            self._waits = None
+            waits.resume()
 
     def wait(self) -> Awaitable[None]:
         """Wait for `wake`; to be awaited at once."""
         if _current is None:
             return self._wait_in_task()
-        assert self._resume is None, "a fiber's streams are its own"
-        self._resume = _current._step
+        assert self._waits is None, "a fiber's streams are its own"
+        self._waits = _current
         return self
 
     # A fiber waits at the waiter itself: a generator would cost each open connection 200 bytes.
@@ -106,19 +110,19 @@ class Waiter:
         return self
 
     def __next__(self) -> None:
-        if self._resume is None:
+        if self._waits is None:
             raise StopIteration
 
     def throw(self, error: BaseException, *_: object) -> None:
         """For the coroutine that waits here, when it is aborted."""
-        self._resume = None
+        self._waits = None
         raise error
 
     @types.coroutine
     def _wait_in_task(self) -> Generator[Any, None, None]:
-        waiting = self._resume
+        waiting = self._waits
         if waiting is None:
-            waiting = self._resume = _Tasks()
+            waiting = self._waits = _Tasks()
         assert isinstance(waiting, _Tasks), "a fiber's streams are its own"
         future = asyncio.get_running_loop().create_future()
         waiting[future] = None
@@ -127,14 +131,14 @@ class Waiter:
         finally:
             # One that is cancelled leaves nothing: a receive with a time limit may be repeated for ever.
             del waiting[future]
-            if not waiting and self._resume is waiting:
-                self._resume = None
+            if not waiting and self._waits is waiting:
+                self._waits = None
 
 
 class _Tasks(dict[asyncio.Future[None], None]):
     """The tasks that wait at one place, in the order in which they came."""
 
-    def __call__(self) -> None:
+    def resume(self) -> None:
         for future in self:
             if not future.done():  # cancelled
                 future.set_result(None)

@@ -115,10 +115,15 @@ class PlainDirection(Direction):
 
 def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], None]:
     """The callback of a plain socket that `inward` reads from and `outward` writes to."""
-    recv_into = inward.source.sock.recv_into
-    send = inward.sink.sock.send
 
-    def on_event(events: int) -> None:
+    # As defaults, since what a closure refers to is a cell each: 300 bytes for each connection.
+    def on_event(
+        events: int,
+        inward: PlainDirection = inward,
+        outward: Direction = outward,
+        recv_into: Callable[[memoryview, int, int], int] = inward.source.sock.recv_into,
+        send: Callable[[memoryview, int], int] = inward.sink.sock.send,
+    ) -> None:
         try:
             if events != READABLE:
                 if outward.state & BLOCKED and events & (WRITABLE | BROKEN):

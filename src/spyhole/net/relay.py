@@ -7,18 +7,20 @@ resets both: nobody takes a part for the whole.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from spyhole.errors import SpyholeError
 from spyhole.net.direction import FINISHED, STOPPED, Direction, events_of_socket
 from spyhole.net.farewell import farewell
-from spyhole.net.fiber import Waiter
+from spyhole.net.fiber import Fiber, Waiter, current_fiber
 from spyhole.net.loop import ANYTHING_TO_READ
 from spyhole.net.plain import PlainDirection, plain_events
 from spyhole.net.secure import DecryptDirection, EncryptDirection
 from spyhole.outcome import EndedBy, Reason
 
 if TYPE_CHECKING:
+    from collections.abc import Generator
+
     from spyhole.net.stream import Stream
 
 # An idle connection is found by looking this often per timeout whether it has moved a byte since, so
@@ -62,24 +64,15 @@ async def relay(
     `half_close_timeout`: the same once one side has ended; None for never. Nothing that a peer does
     raises. Cancelling resets both streams; `Cut` does too, and returns.
     """
-    running = Relay(client, upstream, idle_timeout, half_close_timeout)
-    try:
-        running.start()
-        while running.ending is None:
-            await running.wait()
-    except Cut as cut:
-        running.end(EndedBy.PROXY, cut.reason)
-    except BaseException:
-        running.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
-        raise
-    if running.last_words:
-        await farewell(client, running.last_words)
-    assert running.ending is not None
-    return running.ending
+    return await Relay(client, upstream, idle_timeout, half_close_timeout)
 
 
 class Relay(Waiter):
-    """A relay under way: two directions, and what concerns both."""
+    """A relay under way: two directions, and what concerns both. It begins when it is awaited.
+
+    A fiber waits at the relay itself, as at any waiter: the frame of a coroutine would be a twelfth of all
+    that an idle connection takes.
+    """
 
     __slots__ = (
         "_first",
@@ -87,11 +80,11 @@ class Relay(Waiter):
         "_looks",
         "_moved",
         "_quiet",
+        "_speaking",
         "breaking",
         "client",
         "down",
         "ending",
-        "last_words",
         "over",
         "up",
         "upstream",
@@ -100,11 +93,10 @@ class Relay(Waiter):
     def __init__(
         self, client: Stream, upstream: Stream, idle_timeout: float | None, half_close_timeout: float | None
     ) -> None:
-        self._resume = None
+        self._waits = None
         self.client = client
         self.upstream = upstream
         self.ending: Ending | None = None
-        self.last_words = b""  # for a client that is still open when the relay is over
         self.over = False
         self.breaking = False  # one side's socket failed: what it had sent is being delivered
         self._first: EndedBy | None = None
@@ -112,6 +104,7 @@ class Relay(Waiter):
         self._looks = None if idle_timeout is None else client.loop.rounds[idle_timeout / _LOOKS]
         self._moved = 0
         self._quiet = -1
+        self._speaking = False  # its last words, to a client that is still open
         engine = client.tls
         self.up: Direction
         self.down: Direction
@@ -122,6 +115,50 @@ class Relay(Waiter):
             self.down = EncryptDirection(self, upstream, client, engine)
             self.up = DecryptDirection(self, client, upstream, engine, self.down)
         self.up.other, self.down.other = self.down, self.up
+
+    # to be awaited
+
+    def __await__(self) -> Generator[Any, Any, Ending]:  # type: ignore[override]
+        fiber = current_fiber()
+        if fiber is None:
+            return self._in_task().__await__()
+        try:
+            self.start()
+        except BaseException:
+            self.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
+            raise
+        if not self._done():
+            self._waits = fiber
+        return self  # type: ignore[return-value]
+
+    def __next__(self) -> None:
+        if self._waits is None:
+            raise StopIteration(self.ending)
+
+    def throw(self, error: BaseException, *_: object) -> None:
+        """For the coroutine that waits here, when it is aborted: `Cut` has a result, all else is raised."""
+        self._waits = None
+        self._abort(error)
+        raise StopIteration(self.ending)
+
+    async def _in_task(self) -> Ending:
+        try:
+            self.start()
+            while not self._done():
+                await self.wait()
+        except BaseException as error:
+            self._abort(error)
+        assert self.ending is not None
+        return self.ending
+
+    def _done(self) -> bool:
+        return self.over and not self._speaking
+
+    def _abort(self, error: BaseException) -> None:
+        if not isinstance(error, Cut):
+            self.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
+            raise error
+        self.end(EndedBy.PROXY, error.reason)
 
     def start(self) -> None:
         """Send what was read ahead, then let the sockets' events drive everything."""
@@ -206,7 +243,8 @@ class Relay(Waiter):
         self.ending = Ending(ended_by, reason, detail, self.up.moved, self.down.moved)
         clean = reason is Reason.CLOSED if clean is None else clean
         if last_words:
-            self.last_words = last_words
+            self._speaking = True
+            Fiber(farewell(self.client, last_words), self._said).start()
         elif clean or ended_by is EndedBy.CLIENT:
             self.client.close()
         else:
@@ -219,6 +257,13 @@ class Relay(Waiter):
         self.down.release()
         # a relay and its directions know each other: without this they would wait for the collector
         del self.up.other, self.down.other, self.up, self.down
+        if not self._speaking:
+            self.wake()
+
+    def _said(self, _: Fiber, defect: Exception | None) -> None:
+        self._speaking = False
+        if defect is not None:
+            self.client.loop.report(defect)
         self.wake()
 
     # idleness

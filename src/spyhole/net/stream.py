@@ -60,7 +60,7 @@ class Stream(Waiter):
 
     def __init__(self, sock: socket, loop: HotLoop, address: str | tuple[Any, ...]) -> None:
         """`address` is the other end's: as `accept` gave it for TCP, or the text that is to be `peer`."""
-        self._resume = None
+        self._waits = None
         self.sock = sock
         self.fd = sock.fileno()
         self.loop = loop
