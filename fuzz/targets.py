@@ -210,7 +210,7 @@ def _read(said: ClientHello) -> None:
     described = describe(said)
     json.dumps(described.as_dict())
     assert all(line.isprintable() for line in described.as_text().split("\n"))
-    record = ConnectionRecord(1, 0.0, "192.0.2.1:1", "front", 0.0)
+    record = ConnectionRecord(0.0, "192.0.2.1:1", "front", 0.0)
     record.greeting, record.server_name = Greeting.of(said), said.server_name
     record.ended_by, record.reason = EndedBy.PROXY, Reason.NO_ROUTE
     for line in (json_line(record), human_line(record)):
