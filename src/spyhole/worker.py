@@ -175,6 +175,8 @@ class Worker:
             message = self._control.recv(64)
         except BlockingIOError:
             return
+        except OSError:  # it died with messages of ours unread
+            message = b""
         if message == DRAIN:
             self._drain.set()
         elif message == END:
