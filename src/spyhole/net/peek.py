@@ -34,6 +34,7 @@ async def peek(
     parser = ClientHelloParser(max_size=max_size, max_empty_records=max_empty_records)
     answer = parser.feed(client.ahead)
     read = bytearray(client.ahead)
+    client.ahead = b""  # not twice: who sends slowly is to cost little
     try:
         with client.within(timeout):
             while isinstance(answer, NeedMore):
