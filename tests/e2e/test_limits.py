@@ -14,8 +14,9 @@ import pytest
 
 from support.backends import BOUND, Backend, echo
 from support.clients import STUCK, client_hello, connect, read_exactly
-from support.proc import cpu_ticks, open_files
+from support.proc import open_files
 from support.spyhole_process import SpyholeProcess
+from support.waiting import assert_idle
 
 HELLO = client_hello("a.test")
 ANSWER = b"hi\n" + HELLO
@@ -127,13 +128,6 @@ class TestFewDescriptors:
             for client in clients:
                 client.sendall(HELLO)
             assert len(answered(clients, until=100)) == 100
-
-
-def assert_idle(pid: int) -> None:
-    """It uses no CPU to speak of while nothing happens."""
-    before = cpu_ticks(pid)
-    assert not select.select([], [], [], STUCK)[0]
-    assert cpu_ticks(pid) - before <= STUCK * 100 / 10
 
 
 @pytest.mark.skipif(

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-import select
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from support.backends import BOUND
 from support.clients import client_hello, connect, read_to_end
 from support.proc import open_files
 from support.spyhole_process import SpyholeProcess
+from support.waiting import until
 
 
 @pytest.fixture
@@ -36,13 +34,6 @@ def knock(proxy: SpyholeProcess) -> str:
         read_to_end(client)
         host, port = client.getsockname()
         return f"{host}:{port}"
-
-
-def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + BOUND
-    while not true():
-        assert time.monotonic() < deadline
-        select.select([], [], [], 0.01)
 
 
 def is_open(proxy: SpyholeProcess, *paths: Path) -> bool:

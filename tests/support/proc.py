@@ -25,6 +25,13 @@ def cpu_ticks(pid: int) -> int:
     return int(fields[11]) + int(fields[12])
 
 
+def memory(pid: int) -> int:
+    """Bytes of anonymous memory that a process has in RAM: its own, and what it shares since a fork."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    (line,) = (line for line in status.splitlines() if line.startswith("RssAnon:"))
+    return int(line.split()[1]) * 1024
+
+
 def open_files(pid: int) -> list[str]:
     """What the descriptors of a process lead to: "socket:[123]", "pipe:[45]", a path."""
     found = []
@@ -36,19 +43,19 @@ def open_files(pid: int) -> list[str]:
 
 def queues(local_port: int, remote_port: int) -> Queues:
     """The queues of the IPv4 socket on this machine that has these two ports."""
-    return _queues([(local_port, remote_port)])[local_port, remote_port]
+    return all_queues([(local_port, remote_port)])[local_port, remote_port]
 
 
 def holders_of(clients: Sequence[socket.socket], pids: Sequence[int]) -> list[int | None]:
     """Which of these processes has accepted each client's connection; None: none yet."""
     ports = [(client.getpeername()[1], client.getsockname()[1]) for client in clients]
     of = {name: pid for pid in pids for name in open_files(pid) if name.startswith("socket:")}
-    found = _queues(ports)
+    found = all_queues(ports)
     return [of.get(f"socket:[{found[pair].inode}]") for pair in ports]
 
 
-def _queues(wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Queues]:
-    # one look for all: the table has every connection that ended within the last minute
+def all_queues(wanted: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Queues]:
+    """The same for many sockets, by one look: the table has all that ended within the last minute, too."""
     found: dict[tuple[int, int], Queues] = {}
     left = {f"{local:04X}/{remote:04X}": (local, remote) for local, remote in wanted}
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:

@@ -27,6 +27,7 @@ PACKAGES = {
     "nginx-stream": "nginx libnginx-mod-stream",
     "sniproxy": "sniproxy",
     "sslh": "sslh",
+    "strace": "strace",
 }
 """Each tool that tests may need, and the Debian packages that bring it."""
 
