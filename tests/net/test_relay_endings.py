@@ -24,6 +24,7 @@ from spyhole.net.stream import Stream
 from spyhole.net.tls import TlsEngine
 from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.client_hello import ClientHello
+from support.backends import BOUND
 from support.ends import End, TlsEnd, pair, stream_on
 
 AUTHORITY = trustme.CA()
@@ -133,6 +134,33 @@ def test_a_reset_that_a_send_is_told_of_is_a_reset(tls: bool) -> None:
     ending, _, upstream = play(story, tls=tls)
     assert upstream.got_reset
     assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLIENT_RESET)
+
+
+@pytest.mark.parametrize("size", [40_000, 400_000], ids=["small", "bulk"])
+@pytest.mark.parametrize("who", ["client", "upstream"])
+def test_a_reset_that_comes_along_with_more_than_the_other_takes(who: str, size: int) -> None:
+    """One event tells of both. Nobody reads on, so nobody would be told of the reset a second time."""
+
+    async def world() -> Ending:
+        loop = running_loop()
+        near, ours = pair(socket.AF_INET)
+        far, theirs = pair(socket.AF_INET)
+        reader, into_reader = (far, theirs) if who == "client" else (near, ours)
+        sender, from_sender = (near, ours) if who == "client" else (far, theirs)
+        into_reader.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while into_reader.send(bytes(65_536)):
+                pass  # there is no room
+        from_sender.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        sender.sendall(bytes(size))
+        End(sender).reset()
+        with reader:
+            return await asyncio.wait_for(
+                relay(stream_on(loop, ours, "client"), stream_on(loop, theirs, "upstream")), BOUND
+            )
+
+    ending = run(world())
+    assert (ending.ended_by, ending.reason) == (EndedBy(who), Reason(f"{who}_reset"))
 
 
 def test_what_an_upstream_said_before_its_reset_is_delivered() -> None:

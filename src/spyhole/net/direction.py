@@ -116,8 +116,12 @@ class Direction:
             return
         if not self.state & STOPPED:
             self.run()
-        elif events & ERROR:
-            # nobody reads now, so nobody would be told
+        if events & ERROR:
+            self.look_for_reset()
+
+    def look_for_reset(self) -> None:
+        """Find out what no read will: nobody reads while the sink is full, or after the end."""
+        if not self.relay.over and self.state & STOPPED:
             code = self.source.sock.getsockopt(SOL_SOCKET, SO_ERROR)
             if code:
                 self.source_failed(OSError(code, "socket error"))
@@ -127,6 +131,7 @@ class Direction:
         if not self.relay.over and not self.state & STOPPED:
             try:
                 self.run()
+                self.look_for_reset()  # its event may have come during the turn before
             except Exception as error:
                 self.relay.fail(error)
 

@@ -11,7 +11,7 @@ from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
 from spyhole.net.direction import BLOCKED, BULK, Direction
-from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, READABLE, UNUSUAL, WRITABLE
+from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, ERROR, READABLE, UNUSUAL, WRITABLE
 from spyhole.net.pipes import Pipe, give_back, take
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
 
@@ -155,9 +155,11 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
             inward.moved += sent
             if sent < count:
                 inward.keep(RECEIVE_BUFFER[sent:count])
+                if events & ERROR:
+                    inward.look_for_reset()
             elif count == RECEIVE_SIZE:
                 inward.begin_bulk()
-                inward.run()
+                inward.on_event(events)
             elif events & UNUSUAL:
                 inward.run()
         except Exception as error:
