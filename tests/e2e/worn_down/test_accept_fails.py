@@ -36,7 +36,9 @@ Figure = Callable[[str], None]
 def may_trace() -> bool:
     """Whether a process may be traced here; in many containers it may not."""
     strace = find("strace")
-    return strace is not None and not subprocess.run([strace, *TRACE, "true"], capture_output=True).returncode
+    return (
+        strace is not None and not subprocess.run([strace, *TRACE, "true"], capture_output=True).returncode
+    )
 
 
 pytestmark = [
