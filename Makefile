@@ -13,7 +13,7 @@ SOAK_FLAGS ?=
 TEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all check fmt fuzz soak bench bench-quick clean
+.PHONY: help setup demo test test-all worn-down check fmt fuzz soak bench bench-quick clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,10 @@ test: $(READY)  ## run the tests (as root it first installs the peers that they 
 
 test-all:  ## run the tests under every supported Python that is found
 	@scripts/test-all $(TEST_FLAGS)
+
+worn-down: $(READY)  ## the tests of a proxy under attack at full scale, with figures (some minutes)
+	@scripts/install-test-peers
+	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/e2e/worn_down $(TEST_FLAGS)
 
 check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check

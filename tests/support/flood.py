@@ -3,7 +3,7 @@
     with HandshakeFlood(proxy.sockaddr(), client_hello("end.test"), 64, tmp_path) as flood:
         flood.begun()       # handshakes so far
 
-The server has signed and answered by the time that such a client resets the connection, having done nothing.
+The server has signed and answered by the time that such a client resets, having done nothing itself.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""accept fails, for want of descriptors or memory or because the client is gone: nothing dies, spins or shouts.
+"""accept fails, for want of descriptors or memory, or the client is gone: nothing dies, spins or shouts.
 
-strace makes accept4 fail; the connection stays in the kernel's queue, as it does in earnest.
+strace makes accept4 fail; the connection stays in the kernel's queue, as in earnest.
 """
 
 from __future__ import annotations
@@ -89,9 +89,8 @@ def test_an_error_of_ours(
         assert cpu_ticks(worker) - before < waited * 100 / 3
     began = time.monotonic()
     visit(proxy)
-    figure(
-        f"{error} {FAILURES} times: all served after {waited:.1f} s, the next one in {time.monotonic() - began:.3f} s"
-    )
+    after = time.monotonic() - began
+    figure(f"{error} {FAILURES} times: all served after {waited:.1f} s, the next one in {after:.3f} s")
     assert proxy.worker_pids() == [worker]
     assert len(proxy.access_records(22)) == 22
     assert proxy.stop() == 0

@@ -1,7 +1,7 @@
 """Reset, silence and half-close of either side, at every stage of a connection's life, in both modes.
 
 Each leaves one record with the right reason, and nothing else: no descriptor, no memory, no CPU time. What
-the other side sees of it is in test_ends_arrive, test_refusals and test_timeouts. The cells of the table are
+the other side sees of it is in test_ends_arrive, test_refusals and test_timeouts. The table's cells are
 played at once, each in a thread of its own. A cell in which somebody waits is played on a proxy on which
 only the timeout in question is short, so that a slow machine fails none.
 """
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest

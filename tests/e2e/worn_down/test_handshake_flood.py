@@ -66,8 +66,8 @@ def test_a_handshake_flood(
         assert median(between) <= 8 * FLOODERS
         until(lambda: len(open_files(worker)) <= descriptors + 40)
         figure(
-            f"handshake flood, {rate:,.0f}/s on one worker; 4 bytes there and back on a passthrough route: "
-            f"{story(quiet)} before, {story(flooded)} meanwhile; memory after it {memory(worker) - held:+,} B"
+            f"handshake flood, {rate:,.0f}/s on one worker; 4 bytes there and back on a passthrough route:"
+            f" {story(quiet)} before, {story(flooded)} meanwhile; memory then {memory(worker) - held:+,} B"
         )
 
 

@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -88,9 +88,9 @@ def test_a_full_disk(spyhole: Start, backend: Backend, small_disk: Path) -> None
 
 
 def fill(disk: Path) -> None:
-    with (disk / "filling").open("wb", buffering=0) as file, pytest.raises(OSError, match="No space left"):
-        while True:
-            file.write(bytes(4096))
+    with (disk / "filling").open("wb", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(4096)):
+            pass
 
 
 def clients_in(log: Path) -> list[str]:
@@ -101,7 +101,7 @@ def clients_in(log: Path) -> list[str]:
 
 @pytest.mark.parametrize("which", ["stdout", "stdout and stderr"])
 def test_a_reader_that_has_left(backend: Backend, tmp_path: Path, which: str) -> None:
-    """As under `spyhole run | head`. The lines are lost, as many as do not fit the backlog, and said to be."""
+    """As under `spyhole run | head`. The lines are lost, and said to be."""
     with ExitStack() as stack:
         process = subprocess.Popen(
             [*SPYHOLE_RUN, "--listen", "127.0.0.1:0", "--route", f"*={backend.address}", "--workers", "1"],

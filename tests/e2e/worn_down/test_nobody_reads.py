@@ -107,9 +107,10 @@ def test_nobody_reads(
             after_us = to_send.outgoing + reader.incoming
             held.append(count - before_us - after_us)
         grown = (memory(worker) - before) / COUNT
+        who = "the clients read" if down else "the upstream reads"
         figure(
-            f"{COUNT} connections, {mode}, {'the clients read' if down else 'the upstream reads'} nothing: of ours "
-            f"{max(held) / KIB:,.0f} KiB at most in buffers and pipes, the process grew by {grown / KIB:,.0f} KiB each"
+            f"{COUNT} connections, {mode}, {who} nothing: {max(held) / KIB:,.0f} KiB of ours at most in buffers"
+            f" and pipes; the process grew by {grown / KIB:,.0f} KiB each"
         )
         # Records are longer than what is in them; the rest is the same bytes, before and after us.
         slack = 0 if mode == "passthrough" else max(sent) // 500

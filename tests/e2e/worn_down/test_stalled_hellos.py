@@ -1,4 +1,4 @@
-"""Clients that begin a ClientHello and stall: each costs a bounded amount, and good clients notice nothing."""
+"""Clients that begin a ClientHello and stall: each costs a bounded amount, and others notice nothing."""
 
 from __future__ import annotations
 
