@@ -120,7 +120,11 @@ async def _peek(client: Stream, snapshot: Snapshot, record: ConnectionRecord) ->
         raise Refused(Reason.HELLO_TIMEOUT, f"{len(client.ahead)} bytes came") from None
     except ClosedEarly:
         raise Refused(
-            Reason.CLIENT_CLOSED_EARLY, f"{len(client.ahead)} bytes came", ended_by=EndedBy.CLIENT
+            Reason.CLIENT_CLOSED_EARLY,
+            f"{len(client.ahead)} bytes came",
+            ended_by=EndedBy.CLIENT,
+            # what began as TLS; a client that only looks whether the port is open gets none
+            alert=Alert.DECODE_ERROR if client.ahead else None,
         ) from None
     except OSError as error:
         raise _client_lost(error) from None
@@ -260,7 +264,7 @@ def _client_lost(error: OSError) -> Refused:
 
 async def _take_leave(client: Stream, alert: Alert | None, record: ConnectionRecord) -> None:
     """Send the alert that a refusal owes, and end the client's socket so that it can be read."""
-    if record.ended_by is EndedBy.CLIENT:
+    if record.ended_by is EndedBy.CLIENT and alert is None:
         client.close()
     elif record.reason is Reason.INTERNAL_ERROR:
         client.reset()

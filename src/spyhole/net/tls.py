@@ -8,8 +8,8 @@ one that raised, because the alert is there. Three facts about OpenSSL shape the
   error that ends the connection. So `send_close_notify` takes everything unread out of OpenSSL's reach,
   and puts it back afterwards; reading then goes on until the peer's own close_notify (RFC 8446, 6.1).
 * What the memory BIO says at its end differs with `OP_IGNORE_UNEXPECTED_EOF`, under which a FIN passes for
-  a close_notify. So the BIO is never told of the end: the engine remembers it, and a FIN without a
-  close_notify is always `TlsTruncated`.
+  a close_notify. So the BIO is not told of the end: the engine remembers it, and a FIN without a
+  close_notify is always `TlsTruncated`. But in the handshake it is, for OpenSSL's alert.
 * The name that OpenSSL saw may differ from the name that was routed: a second hello, after
   HelloRetryRequest, may name somebody else. So the engine is told the routed name, and compares in the
   `sni_callback`, which runs for each hello, before a certificate is chosen.
@@ -119,7 +119,7 @@ class TlsEngine:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
             if self._ended:
-                raise self._failed(TlsTruncated("the connection ended during the handshake")) from None
+                raise self._failed(self._cut_off()) from None
             return False
         except ssl.SSLError as error:
             raise self._failed(self._explain(error)) from None
@@ -128,6 +128,16 @@ class TlsEngine:
         ):  # no callback ran, so no name was compared: a defect, fail closed
             raise RuntimeError("the TLS context does not check the server name")
         return True
+
+    def _cut_off(self) -> TlsTruncated:
+        """The peer ended in the middle of the handshake: have OpenSSL say so in outgoing."""
+        reason = ""
+        self._incoming.write_eof()
+        try:
+            self._object.do_handshake()
+        except ssl.SSLError as error:
+            reason = error.reason or ""
+        return TlsTruncated("the connection ended during the handshake", alert=self._alert_sent(reason))
 
     def read_into(self, buffer: memoryview) -> int:
         """Put plaintext into `buffer` (not empty): how many bytes; 0: none now. Call it until it returns 0.
@@ -314,6 +324,7 @@ _ENCRYPTED_ALERTS: Final = {
     "ENCRYPTED_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
     "DATA_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
     "PACKET_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
+    "UNEXPECTED_EOF_WHILE_READING": ssl.ALERT_DESCRIPTION_DECODE_ERROR,
     "WRONG_VERSION_NUMBER": ssl.ALERT_DESCRIPTION_PROTOCOL_VERSION,
     "DIGEST_CHECK_FAILED": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
     "BAD_SIGNATURE": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
