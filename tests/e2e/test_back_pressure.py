@@ -229,7 +229,7 @@ def test_answers_that_a_client_does_not_read(front: Front, tmp_path: Path) -> No
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sock.connect(front.proxy.sockaddr())
     with TlsClient(sock, context, "end.test") as client, front.listener.accept() as upstream:
-        writer = Tls13Writer(client, tmp_path / "keys")
+        writer = Tls13Writer(client.tls, tmp_path / "keys")
         requests = b"".join(writer.key_update() for _ in range(60_000))
         sent = send_until_stuck(sock, requests)
         steady(lambda: front.in_kernel(sock, upstream))

@@ -109,8 +109,8 @@ def test_nobody_reads(
         grown = (memory(worker) - before) / COUNT
         who = "the clients read" if down else "the upstream reads"
         figure(
-            f"{COUNT} connections, {mode}, {who} nothing: {max(held) / KIB:,.0f} KiB of ours at most in buffers"
-            f" and pipes; the process grew by {grown / KIB:,.0f} KiB each"
+            f"{COUNT} connections, {mode}, {who} nothing: {max(held) / KIB:,.0f} KiB of ours at most in"
+            f" buffers and pipes; the process grew by {grown / KIB:,.0f} KiB each"
         )
         # Records are longer than what is in them; the rest is the same bytes, before and after us.
         slack = 0 if mode == "passthrough" else max(sent) // 500
