@@ -269,4 +269,6 @@ async def _take_leave(client: Stream, alert: Alert | None, record: ConnectionRec
     elif record.reason is Reason.INTERNAL_ERROR:
         client.reset()
     else:
-        await farewell(client, b"" if alert is None else alert.record())
+        # A client of SSL 3.0 understands no other version; all others take any (RFC 8446, 5.1).
+        version = 0x0300 if client.ahead[1:3] == b"\3\0" else 0x0303
+        await farewell(client, b"" if alert is None else alert.record(version))

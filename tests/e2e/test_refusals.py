@@ -122,6 +122,15 @@ class TestHello:
         assert record["alert"] == Alert(answer[6]).name.lower()
         client.close()
 
+    def test_one_of_ssl_3(self, front: Front) -> None:
+        """It would take an alert of another version for garbage."""
+        client = front.connect()
+        client.sendall(
+            records(hello([server_name(b"pass.test")], legacy=0x0300)).replace(b"\3\1", b"\3\0", 1)
+        )
+        assert told(client) == Alert.HANDSHAKE_FAILURE.record(0x0300)
+        logged(front, client, Reason.MALFORMED_HELLO, Alert.HANDSHAKE_FAILURE, **NO_HELLO)
+
     @pytest.mark.parametrize("first", [b"GET / HTTP/1.1\r\n\r\n", b"\x16\x00\x84", b"SSH-2.0-x\r\n"])
     def test_not_tls(self, front: Front, first: bytes) -> None:
         client = front.connect()
