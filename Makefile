@@ -13,7 +13,7 @@ SOAK_FLAGS ?=
 TEST_FLAGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all worn-down check fmt fuzz soak bench bench-quick clean
+.PHONY: help setup demo test test-all worn-down outside check fmt fuzz soak bench bench-quick clean
 
 help:  ## list these verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,11 @@ test-all:  ## run the tests under every supported Python that is found
 worn-down: $(READY)  ## the tests of a proxy under attack at full scale, with figures (some minutes)
 	@scripts/install-test-peers
 	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/e2e/worn_down $(TEST_FLAGS)
+
+outside: $(READY)  ## sslyze, testssl.sh, slowhttptest, h2load and wrk against Spyhole (some minutes)
+	@scripts/install-test-peers
+	@scripts/install-outside-suites $(PYTHON) .venv-outside
+	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/outside tests/e2e/test_malformed_handshakes.py $(TEST_FLAGS)
 
 check: $(READY)  ## ruff, mypy --strict, import-linter
 	$(VENV)/bin/ruff check

@@ -1,7 +1,8 @@
-"""Truncated, oversized and malformed handshakes get the alert that `openssl s_server` gives for the same bytes.
+"""Truncated, oversized and malformed handshakes get the alert that `openssl s_server` gives.
 
-The model is a real s_server with the same certificate, asked anew in each run. After its bytes each client
-ends its direction, so that whoever waits for more stops waiting. Both servers send lines back reversed.
+Both get the same bytes. The model is a real s_server with the same certificate, asked anew in each run.
+After its bytes each client ends its direction, so that whoever waits for more stops waiting. Both servers
+send lines back reversed.
 """
 
 from __future__ import annotations

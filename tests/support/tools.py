@@ -28,6 +28,10 @@ PACKAGES = {
     "sniproxy": "sniproxy",
     "sslh": "sslh",
     "strace": "strace",
+    "testssl": "testssl.sh",
+    "slowhttptest": "slowhttptest",
+    "h2load": "nghttp2-client",
+    "wrk": "wrk",
 }
 """Each tool that tests may need, and the Debian packages that bring it."""
 

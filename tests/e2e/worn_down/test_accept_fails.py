@@ -26,7 +26,7 @@ from support.tools import find, needs
 HELLO = client_hello("a.test")
 TRACE = ("-f", "--seccomp-bpf", "-e", "trace=accept4")
 FAILURES = scaled(6, small=3)
-OURS = ("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM")
+OURS = scaled(("EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"), small=("EMFILE", "ENOBUFS"))
 
 Start = Callable[..., SpyholeProcess]
 Figure = Callable[[str], None]

@@ -413,7 +413,6 @@ def test_no_socket_is_left(stage: Stage, before: dict[str | None, int], records:
     for short, proxy in stage.proxies.items():
         (worker,) = proxy.worker_pids()
         until(lambda worker=worker, short=short: sockets(worker) <= before[short])  # type: ignore[misc]
-        assert_idle(worker)
 
 
 def test_silence_costs_nothing(stage: Stage) -> None:

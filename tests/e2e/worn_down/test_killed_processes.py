@@ -19,7 +19,7 @@ from support.scale import scaled
 from support.spyhole_process import SpyholeProcess
 from support.waiting import until
 
-KILLS = scaled(100, small=10)
+KILLS = scaled(100, small=6)
 HELLO = client_hello("a.test")
 
 Start = Callable[..., SpyholeProcess]
@@ -124,7 +124,7 @@ class TestTheSupervisorIsKilled:
 
     def test_while_workers_are_killed_too(self, spyhole: Start, backend: Backend) -> None:
         """The first to go is a worker: the supervisor may be forking another at that moment."""
-        for _ in range(scaled(20, small=2)):
+        for _ in range(scaled(20, small=1)):
             proxy = spyhole(
                 *("--listen", "127.0.0.1:0", "--route", f"*={backend.address}", "--workers", "4"),
                 *("--drain-timeout", "500ms"),

@@ -20,7 +20,7 @@ from support.waiting import assert_idle, until
 
 HELLO = client_hello("a.test")
 SIZE = 65_536
-VISITS = scaled(5000, small=300)
+VISITS = scaled(5000, small=100)
 
 Start = Callable[..., SpyholeProcess]
 
