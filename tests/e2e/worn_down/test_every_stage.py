@@ -247,6 +247,8 @@ def cells_of_relay(relayed: Callable[[Place], Ends], name: str) -> dict[str, Cel
     by_client, by_upstream = ended_by_client(relayed), ended_by_upstream(relayed)
     # in the middle of a record there is no room for a close_notify
     truncated = "client_truncated" if relayed is tls_relayed else "closed"
+    # it may reset between the close_notify and the FIN
+    closed = "closed or client_reset" if relayed is tls_relayed else "closed"
     table: list[tuple[str, Callable[[Place], Ends], str, Deed, str]] = [
         ("idle", relayed, "client", resets, "client_reset"),
         ("idle", relayed, "client", is_silent, "idle_timeout"),
@@ -269,13 +271,13 @@ def cells_of_relay(relayed: Callable[[Place], Ends], name: str) -> dict[str, Cel
         ("ended by the client", by_client, "upstream", resets, "upstream_reset"),
         ("ended by the client", by_client, "upstream", ends, "closed"),
         # it has all that there was, and many close with something left unread
-        ("ended by the upstream", by_upstream, "client", resets, "closed"),
+        ("ended by the upstream", by_upstream, "client", resets, closed),
         ("ended by the upstream", by_upstream, "client", ends, "closed"),
         ("ended by the upstream", by_upstream, "upstream", resets, "upstream_reset"),
         ("ended by the upstream", by_upstream, "upstream", is_silent, "half_close_timeout"),
     ]
     return {
-        f"{name}, {stage}: the {side} {deed.__name__}": Cell(reach, side, deed, (reason,))
+        f"{name}, {stage}: the {side} {deed.__name__}": Cell(reach, side, deed, tuple(reason.split(" or ")))
         for stage, reach, side, deed, reason in table
     }
 

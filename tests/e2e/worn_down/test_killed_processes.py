@@ -35,7 +35,7 @@ def backend() -> Iterator[Backend]:
 def visit(proxy: SpyholeProcess) -> bool:
     """Whether a client was served. One whose worker is killed is not, and is told so."""
     try:
-        with connect(proxy.sockaddr()) as client:
+        with connect(proxy.sockaddr(), any_port=True) as client:
             client.sendall(HELLO)
             return read_exactly(client, 3 + len(HELLO)) == b"hi\n" + HELLO
     except (ConnectionResetError, BrokenPipeError, EndError):
@@ -95,7 +95,7 @@ class TestTheSupervisorIsKilled:
             )
             clients = []
             for number in range(20):
-                client = stack.enter_context(connect(proxy.sockaddr()))
+                client = stack.enter_context(connect(proxy.sockaddr(), any_port=True))
                 client.sendall(HELLO[: 100 if number % 2 else None])
                 clients.append(client)
                 if not number % 2:
@@ -115,7 +115,7 @@ class TestTheSupervisorIsKilled:
             *("--drain-timeout", "1s"),
         )
         with ExitStack() as stack:
-            client = stack.enter_context(connect(proxy.sockaddr()))
+            client = stack.enter_context(connect(proxy.sockaddr(), any_port=True))
             client.sendall(HELLO)
             read_exactly(client, 3 + len(HELLO))
             proxy.signal(signal.SIGTERM)

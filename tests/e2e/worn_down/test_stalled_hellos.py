@@ -47,7 +47,7 @@ def proxy(spyhole: Start, backend: Backend) -> Iterator[SpyholeProcess]:
 def visit(proxy: SpyholeProcess) -> float:
     """A good client, from its connect to its answer: seconds."""
     began = time.perf_counter()
-    with connect(proxy.sockaddr()) as client:
+    with connect(proxy.sockaddr(), any_port=True) as client:
         client.sendall(HELLO)
         assert read_exactly(client, 3 + len(HELLO)) == b"hi\n" + HELLO
     return time.perf_counter() - began
@@ -78,7 +78,7 @@ def test_stalled(proxy: SpyholeProcess, count: int, begun: bytes, most: int, fig
     with ExitStack() as stack:
         clients = []
         for _ in range(count):
-            clients.append(stack.enter_context(connect(proxy.sockaddr())))
+            clients.append(stack.enter_context(connect(proxy.sockaddr(), any_port=True)))
             clients[-1].sendall(begun)
         until(lambda: len(open_files(worker)) >= sockets + count)
         pairs = [(client.getpeername()[1], client.getsockname()[1]) for client in clients]
