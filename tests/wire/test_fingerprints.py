@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spyhole.wire.client_hello import ClientHello, ClientHelloParser
+from spyhole.wire.client_hello import ClientHello, ClientHelloError, ClientHelloParser
 from spyhole.wire.ja3 import ja3, ja3_raw
 from spyhole.wire.ja4 import ja4, ja4_raw
 from spyhole.wire.message import GREASE, take_apart
@@ -154,6 +154,22 @@ def test_the_server_name_changes_neither(real: Captured, name: bytes) -> None:
         renamed = parsed(records(rebuild(parts, other)))
         assert ja4(renamed) == ja4(parsed(real.wire))
         assert ja3(renamed) == ja3(parsed(real.wire))
+
+
+@pytest.mark.parametrize("real", captured()[::5], ids=str)
+def test_a_familiar_hello_has_the_fingerprint_of_its_own_bytes(real: Captured) -> None:
+    familiar = 0
+    for at in range(9, len(real.wire)):
+        changed = bytearray(real.wire)
+        changed[at] ^= 1
+        for wire in (real.wire, bytes(changed)):
+            try:
+                said = parsed(wire)
+            except ClientHelloError:
+                continue
+            assert ja4(said) == ja4(ClientHello.parse(said.raw))
+            familiar += said.common is not None
+    assert familiar > 100
 
 
 @given(

@@ -36,7 +36,7 @@ from spyhole.wire.extensions import (
     TLS13,
     USE_SRTP,
 )  # fmt: skip
-from spyhole.wire.familiar import Said, learn, recall
+from spyhole.wire.familiar import Common, Said, learn, recall
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
 from spyhole.wire.message import take_apart
 from spyhole.wire.rules import SMALL, rules_for
@@ -89,18 +89,25 @@ class ClientHello:
     `server_name` is the raw host_name exactly as sent (RFC 6066, 3), None when there is none; whether
     it is a host name is `routing.host_names`' question. `alpn` and `versions` are as the client orders
     them; without supported_versions, `versions` counts down from the legacy version. `raw` is the
-    handshake message (type, length, body) without record headers: all else is computed from it.
+    handshake message (type, length, body) without record headers: all else is computed from it. `common`
+    is what a familiar hello shares with others.
     """
 
-    __slots__ = ("alpn", "raw", "server_name", "versions")
+    __slots__ = ("alpn", "common", "raw", "server_name", "versions")
 
     def __init__(
-        self, server_name: bytes | None, alpn: tuple[bytes, ...], versions: tuple[int, ...], raw: bytes
+        self,
+        server_name: bytes | None,
+        alpn: tuple[bytes, ...],
+        versions: tuple[int, ...],
+        raw: bytes,
+        common: Common | None = None,
     ) -> None:
         self.server_name = server_name
         self.alpn = alpn
         self.versions = versions
         self.raw = raw
+        self.common = common
 
     def __eq__(self, other: object) -> bool:
         # the rest is computed from it
@@ -143,9 +150,10 @@ def whole_hello(data: bytes | memoryview, max_size: int) -> ClientHello | None:
         return None
     raw = bytes(data[5 : 5 + total])
     if total == size:
-        said = recall(raw)
-        if said is not None:
-            return ClientHello(*said, raw)
+        recalled = recall(raw)
+        if recalled is not None:
+            name, common = recalled
+            return ClientHello(name, common.alpn, common.versions, raw, common)
     return ClientHello.parse(raw, on_boundary=total == size)
 
 

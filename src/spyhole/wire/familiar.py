@@ -29,6 +29,18 @@ _BEFORE_SESSION: Final = 38
 Said = tuple[bytes | None, tuple[bytes, ...], tuple[int, ...]]
 
 
+class Common:
+    """What all hellos say that differ only where a layout lets them."""
+
+    __slots__ = ("alpn", "ja4", "versions")
+
+    def __init__(self, alpn: tuple[bytes, ...], versions: tuple[int, ...]) -> None:
+        self.alpn = alpn
+        self.versions = versions
+        self.ja4: str | None = None
+        """Their fingerprint, once somebody has asked for it (`wire.ja4`)."""
+
+
 class _Share(NamedTuple):
     """The key share that a server would use."""
 
@@ -49,7 +61,7 @@ class _Layout:
         self.constants = Struct(pattern).unpack_from
         self.name = name
         self.share = share
-        self.sound: dict[tuple[bytes, ...], Said] = {}
+        self.sound: dict[tuple[bytes, ...], Common] = {}
 
 
 _K = TypeVar("_K")
@@ -59,16 +71,16 @@ _layouts: Final[dict[tuple[int, bytes], _Layout]] = {}
 _seen_once: Final[dict[tuple[int, bytes], tuple[int, ...]]] = {}
 
 
-def recall(raw: bytes) -> Said | None:
-    """What a familiar hello says, whose record ends with it; None: read it."""
+def recall(raw: bytes) -> tuple[bytes | None, Common] | None:
+    """A familiar hello's server name, and what it has in common; its record ends with it. None: read it."""
     if len(raw) <= _BEFORE_SESSION:
         return None
     ciphers_at = 39 + raw[_BEFORE_SESSION]
     layout = _layouts.get((len(raw), raw[ciphers_at : ciphers_at + _PREFIX]))
     if layout is None:
         return None
-    said = layout.sound.get(layout.constants(raw))
-    if said is None:
+    common = layout.sound.get(layout.constants(raw))
+    if common is None:
         return None
     share = layout.share
     if share is not None and (
@@ -77,9 +89,9 @@ def recall(raw: bytes) -> Said | None:
     ):
         return None
     if layout.name is None:
-        return said
+        return None, common
     name = raw[layout.name]
-    return None if 0 in name else (name, said[1], said[2])
+    return None if 0 in name else (name, common)
 
 
 def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int, said: Said) -> None:
@@ -102,7 +114,7 @@ def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int,
             return
         _put(_layouts, place, layout)
     if layout.signature == signature:
-        _put(layout.sound, layout.constants(raw), said, _MOST_SOUND)
+        _put(layout.sound, layout.constants(raw), Common(said[1], said[2]), _MOST_SOUND)
 
 
 def forget() -> None:

@@ -1,8 +1,9 @@
 """JA4: FoxIO's fingerprint of a TLS client over TCP, by the text of its technical details.
 
-It goes into every line of the access log, so its two hashes come from small caches: a client's lists
-are the same each time. A client that shuffles its extensions makes one entry, for their order counts
-for nothing.
+It goes into every line of the access log, so hellos that are alike share one: what it is computed from
+are constants of their layout (see `familiar`). For others, its two hashes come from small caches: a
+client's lists are the same each time. A client that shuffles its extensions makes one entry, for their
+order counts for nothing.
 """
 
 from __future__ import annotations
@@ -26,17 +27,12 @@ _SMALL: Final = 4096  # the caches keep lists of hellos up to this many bytes: w
 
 def ja4(hello: ClientHello) -> str:
     """The fingerprint, such as t13d1516h2_8daaf6152771_e5627efa2ab1."""
-    raw = hello.raw
-    ciphers, kinds, algorithms = _lists(raw)
-    unique = frozenset(kinds)
-    if len(raw) <= _SMALL and len(unique) == len(kinds):
-        cipher_count, cipher_hash = _cipher_part(ciphers)
-        extension_count, extension_hash = _extension_part(unique - GREASE, algorithms)
-    else:  # too large to be kept, or some type comes twice and counts twice
-        cipher_count, cipher_hash = _cipher_part.__wrapped__(ciphers)
-        listed = [kind for kind in kinds if kind not in GREASE]
-        extension_count, extension_hash = _extension_part.__wrapped__(listed, algorithms)
-    return f"{_part_a(hello, unique, cipher_count, extension_count)}_{cipher_hash}_{extension_hash}"
+    common = hello.common
+    if common is None:
+        return _computed(hello)
+    if common.ja4 is None:
+        common.ja4 = _computed(hello)
+    return common.ja4
 
 
 def ja4_raw(hello: ClientHello, *, original: bool = False) -> str:
@@ -51,6 +47,20 @@ def ja4_raw(hello: ClientHello, *, original: bool = False) -> str:
     else:
         parts = [_hex(sorted(suites)), _hex(sorted(k for k in listed if k not in _IN_PART_A))]
     return "_".join((part_a, *parts, *([_hex(named)] if named else [])))
+
+
+def _computed(hello: ClientHello) -> str:
+    raw = hello.raw
+    ciphers, kinds, algorithms = _lists(raw)
+    unique = frozenset(kinds)
+    if len(raw) <= _SMALL and len(unique) == len(kinds):
+        cipher_count, cipher_hash = _cipher_part(ciphers)
+        extension_count, extension_hash = _extension_part(unique - GREASE, algorithms)
+    else:  # too large to be kept, or some type comes twice and counts twice
+        cipher_count, cipher_hash = _cipher_part.__wrapped__(ciphers)
+        listed = [kind for kind in kinds if kind not in GREASE]
+        extension_count, extension_hash = _extension_part.__wrapped__(listed, algorithms)
+    return f"{_part_a(hello, unique, cipher_count, extension_count)}_{cipher_hash}_{extension_hash}"
 
 
 def _lists(raw: bytes) -> tuple[bytes, list[int], bytes]:
