@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.ja4 import ja4
@@ -12,8 +11,7 @@ if TYPE_CHECKING:
     from spyhole.wire.client_hello import ClientHello
 
 
-@dataclass(slots=True)
-class Greeting:
+class Greeting(NamedTuple):
     """What the log says of a hello. The hello itself, up to 64 KiB, is not kept for a connection's life."""
 
     alpn: tuple[bytes, ...]
@@ -22,7 +20,7 @@ class Greeting:
 
     @classmethod
     def of(cls, hello: ClientHello) -> Greeting:
-        """Costs some 5 µs: only for a log that is written."""
+        """Costs some 10 µs for a hello that is like no other: only for a log that is written."""
         return cls(hello.alpn, hello.versions, ja4(hello))
 
 
