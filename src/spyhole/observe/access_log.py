@@ -31,6 +31,9 @@ BATCH: Final = 65_536
 BACKLOG: Final = 1_048_576
 """Bytes that are kept while they can't be written. What comes then is dropped, and counted."""
 
+TOGETHER: Final = 32
+"""Records that become lines at once: one after the other, each costs a third of what it costs alone."""
+
 _logger: Final = logging.getLogger("spyhole.access_log")
 _FORMATS: Final = {"json": json_line, "human": human_line}
 
@@ -58,6 +61,7 @@ class AccessLog:
         """Whether a record is worth making complete."""
         self._format = _FORMATS[form]
         self._clock = clock
+        self._records: list[ConnectionRecord] = []
         self._pending: deque[bytes] = deque()
         self._size = 0
         self._blocked = False
@@ -76,24 +80,25 @@ class AccessLog:
         self._call_later = call_later
 
     def write(self, record: ConnectionRecord) -> None:
-        """Take the record of a connection that ended. Does not raise for anything the target does."""
+        """Take the record of a connection that ended; it is not changed any more.
+
+        Does not raise for anything the target does.
+        """
         if self._sink is None:
             return
-        line = self._format(record)
-        if self._size + len(line) > BACKLOG:
-            self._drop(1)
-            return
-        self._pending.append(line)
-        self._size += len(line)
-        if self._size >= BATCH and not self._blocked:
-            self.flush()
-        elif not self._armed:
+        self._records.append(record)
+        if len(self._records) >= TOGETHER:
+            self._form_lines()
+            if self._size >= BATCH and not self._blocked:
+                self.flush()
+        if not self._armed:
             self._arm()
 
     def flush(self) -> None:
         """Write what the target takes now, keep the rest, and say what was lost."""
         if self._sink is None:
             return
+        self._form_lines()
         self._blocked = False
         try:
             while self._pending:
@@ -137,6 +142,16 @@ class AccessLog:
         self._report(self._sink)
         self._sink.close()
         self._sink = None
+
+    def _form_lines(self) -> None:
+        """Make lines of the records, as many as there is room for."""
+        records, self._records = self._records, []
+        for line in map(self._format, records):
+            if self._size + len(line) > BACKLOG:
+                self._drop(1)
+            else:
+                self._pending.append(line)
+                self._size += len(line)
 
     def _write_piece(self, sink: Sink) -> None:
         if self._torn and sink.size() != self._torn_size:
