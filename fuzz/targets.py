@@ -30,7 +30,7 @@ from spyhole.wire.extensions import CERTIFICATE_AUTHORITIES, ONCE, STATUS_REQUES
 from spyhole.wire.familiar import forget
 from spyhole.wire.ja3 import ja3
 from spyhole.wire.ja4 import ja4, ja4_raw
-from support.hellos import TLS13_NEEDS, captured, hello, records, vector
+from support.hellos import TLS13_NEEDS, captured, hello, learnable, records, vector
 from support.hellos import server_name as server_name_of
 from support.parser_laws import answer, assert_agreement, assert_same_however_cut, comparable
 
@@ -104,8 +104,8 @@ def familiar(data: bytes) -> None:
     assert comparable(said) == comparable(answer(bytes(other))), other.hex()
 
 
-SEEN: Final = [real.wire for real in captured()] + [
-    records(hello([*TLS13_NEEDS, server_name_of(b"a.test")]))
+SEEN: Final = [learnable(real.wire) for real in captured()] + [
+    learnable(records(hello([*TLS13_NEEDS, server_name_of(b"a.test")])))
 ]
 
 

@@ -13,7 +13,17 @@ from spyhole.wire.client_hello import ClientHello
 from spyhole.wire.familiar import forget, recall
 from spyhole.wire.groups import _WEAK
 from spyhole.wire.message import take_apart
-from support.hellos import TLS13_NEEDS, Captured, captured, hello, records, server_name, u16s, vector
+from support.hellos import (
+    TLS13_NEEDS,
+    Captured,
+    captured,
+    hello,
+    learnable,
+    records,
+    server_name,
+    u16s,
+    vector,
+)
 from support.parser_laws import Answer, answer, assert_agreement, comparable
 
 SHARES = [b"\0" * 32, *sorted(_WEAK[29]), bytes(range(32)), b"\xff" * 32, b"\4" + bytes(64)]
@@ -31,7 +41,7 @@ def learn(*wires: bytes) -> None:
     forget()
     for wire in wires:
         for _ in range(3):
-            answer(wire)
+            answer(learnable(wire))
 
 
 def changed(draw: st.DrawFn, wire: bytes) -> bytes:
