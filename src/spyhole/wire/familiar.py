@@ -99,8 +99,8 @@ def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int,
     """A hello was sound: remember it, if its layout was seen before.
 
     One in eight is, by its random: to learn costs a sixth of what a hello costs, and clients that permute
-    their extensions would pay it each time for nothing. `version` is the one that a server of TLS 1.0 to 1.3
-    would choose.
+    their extensions would pay it each time for nothing. `version` is the one that a server of TLS 1.0 to
+    1.3 would choose.
     """
     if raw[_LAST_OF_RANDOM] & 7 or PRE_SHARED_KEY in found:
         return
