@@ -13,6 +13,10 @@ one that raised, because the alert is there. Three facts about OpenSSL shape the
 * The name that OpenSSL saw may differ from the name that was routed: a second hello, after
   HelloRetryRequest, may name somebody else. So the engine is told the routed name, and compares in the
   `sni_callback`, which runs for each hello, before a certificate is chosen.
+
+`ssl.SSLObject` is a layer of Python over the object in C, which adds nothing but a call to each. The engine takes
+its place (`SSLContext._wrap_bio`, the same since Python 3.7): it owns the object in C, and what a callback of
+the context gets is the engine itself.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ from __future__ import annotations
 import copy
 import re
 import ssl
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from spyhole.errors import PeerError
 
@@ -64,15 +68,16 @@ class TlsEngine:
     """
 
     __slots__ = (
+        "__weakref__",
         "_ended",
+        "_expected",
         "_failure",
         "_full",
         "_held",
         "_incoming",
         "_object",
         "_outgoing",
-        "_read",
-        "_write",
+        "_routed",
         "closed",
         "peer_closed",
         "receive",
@@ -81,20 +86,19 @@ class TlsEngine:
 
     receive: Callable[[Readable], int]
     take: Callable[[], bytes]
-    _read: Callable[[int, memoryview], int]
 
     def __init__(self, context: ssl.SSLContext, *, server_name: bytes | None) -> None:
         """`context` went through `prepare_context`; `server_name` is the name that was routed, as sent
         (None: the hello had none). A hello that names anything else fails with `unrecognized_name`.
         """
+        if context.sni_callback is not _check_name:  # it would check no name at all: fail closed
+            raise RuntimeError("the TLS context does not check the server name")
         self._incoming = incoming = ssl.MemoryBIO()
         self._outgoing = outgoing = ssl.MemoryBIO()
-        tls_object = cast("_RoutedObject", context.wrap_bio(incoming, outgoing, server_side=True))
-        # a context without our class and callback would check no name at all: this line then raises
-        tls_object.expect(server_name)
-        self._object = tls_object
-        self._read = cast("Callable[[int, memoryview], int]", tls_object.read)
-        self._write = tls_object.write
+        self._object: Any = context._wrap_bio(incoming, outgoing, True, owner=self)  # type: ignore[attr-defined]
+        # latin-1 can't fail; OpenSSL's name comes decoded as ASCII, so one that is not ASCII matches none
+        self._expected = None if server_name is None else server_name.decode("latin-1")
+        self._routed: bool | None = None  # None: no hello yet; False: one named somebody else
         self.receive = incoming.write
         self.take = outgoing.read
         self._ended = False
@@ -123,9 +127,7 @@ class TlsEngine:
             return False
         except ssl.SSLError as error:
             raise self._failed(self._explain(error)) from None
-        if (
-            self._object.routed is not True
-        ):  # no callback ran, so no name was compared: a defect, fail closed
+        if self._routed is not True:  # no callback ran, so no name was compared: a defect, fail closed
             raise RuntimeError("the TLS context does not check the server name")
         return True
 
@@ -161,7 +163,7 @@ class TlsEngine:
         if not data:
             return
         try:
-            self._write(cast("bytes", data))
+            self._object.write(data)
         except ssl.SSLError as error:
             if self.closed:
                 raise RuntimeError("write after send_close_notify") from None
@@ -179,7 +181,7 @@ class TlsEngine:
             self._held += tls_object.read(decrypted)
         unread = incoming.read()
         try:
-            tls_object.unwrap()
+            tls_object.shutdown()
         except ssl.SSLWantReadError:
             pass  # sent; it would now wait for the peer's, which read_into does
         except ssl.SSLError as error:
@@ -192,7 +194,8 @@ class TlsEngine:
     @property
     def version(self) -> str | None:
         """The negotiated version, "TLSv1.2" or "TLSv1.3"; None before there is one."""
-        return self._object.version()
+        version: str | None = self._object.version()
+        return version
 
     @property
     def cipher(self) -> str | None:
@@ -203,7 +206,8 @@ class TlsEngine:
     @property
     def alpn(self) -> str | None:
         """The negotiated application protocol; None when client and route have none in common."""
-        return self._object.selected_alpn_protocol()
+        alpn: str | None = self._object.selected_alpn_protocol()
+        return alpn
 
     @property
     def session_reused(self) -> bool:
@@ -218,7 +222,7 @@ class TlsEngine:
         if self.peer_closed:
             incoming.read()  # "any data received after a closure alert MUST be ignored"
             return 0
-        read, size, count = self._read, len(buffer), 0
+        read, size, count = self._object.read, len(buffer), 0
         # OpenSSL hands out one record a call; an exception for "no more" costs as much as a small record,
         # so the end of the BIO is asked for, not run into
         try:
@@ -259,7 +263,7 @@ class TlsEngine:
 
     def _explain(self, error: ssl.SSLError) -> TlsError:
         reason = error.reason or ""
-        if self._object.routed is False:
+        if self._routed is False:
             detail = "the TLS library saw another server name than the one that was routed"
             return TlsError(detail, alert=ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME)
         if (received := _RECEIVED_ALERT.fullmatch(reason)) is not None:
@@ -279,31 +283,15 @@ class TlsEngine:
 
 def prepare_context(context: ssl.SSLContext) -> None:
     """Make `context` check, for each hello, that the name OpenSSL saw is the one its engine was told."""
-    if context.sslobject_class is _RoutedObject:
-        return
-    context.sslobject_class = _RoutedObject
-    context.sni_callback = _check_name  # type: ignore[assignment]
+    if context.sni_callback is not _check_name:
+        context.sni_callback = _check_name
 
 
-class _RoutedObject(ssl.SSLObject):
-    """An SSLObject that knows the routed name: a shared context's callback gets nothing else of ours."""
-
-    expected: str | None
-    routed: bool | None = None  # None: no hello yet; False: one named somebody else
-
-    def expect(self, server_name: bytes | None) -> None:
-        # latin-1 can't fail; OpenSSL's name comes decoded as ASCII, so one that is not ASCII matches none
-        self.expected = None if server_name is None else server_name.decode("latin-1")
-
-
-def _check_name(tls_object: _RoutedObject, server_name: str | None, _: ssl.SSLContext) -> int | None:
+def _check_name(engine: Any, server_name: str | None, _: ssl.SSLContext) -> int | None:
     # a name that is not ASCII never comes here: ssl answers it with internal_error, and tells of it by
     # sys.unraisablehook, which a peer can therefore make speak
-    if server_name == tls_object.expected:
-        tls_object.routed = True
-        return None
-    tls_object.routed = False
-    return ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+    engine._routed = routed = server_name == engine._expected
+    return None if routed else ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
 
 
 # OpenSSL's reasons for an alert that was received; a few of them lack the word
