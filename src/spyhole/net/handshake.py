@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from spyhole.net.loop import READABLE, UNUSUAL
+from spyhole.net.stream import RECEIVE_SIZE
 from spyhole.net.tls import TlsEngine, TlsError, prepare_context
 
 if TYPE_CHECKING:
@@ -22,8 +24,11 @@ async def serve_tls(
     `verify_mode` over). The handshake fails if OpenSSL sees another server name than the peek did; for
     this the context's `sni_callback` is replaced. `timeout` is in seconds, for the whole handshake.
 
-    Returns the engine, which is `client.tls` from then on: `relay` carries the plaintext. Raises
-    `TlsError` (the alert is sent), TimeoutError and OSError, all the client's doing; the caller closes.
+    Returns the engine, which is `client.tls` from then on: `relay` carries the plaintext. It still holds
+    the session tickets of TLS 1.3, which go with the first bytes that are sent. By themselves they would
+    take a packet, and undo a client that only writes: closing a socket with unread bytes is a reset, which
+    may overtake what it wrote. Raises `TlsError` (the alert is sent), TimeoutError and OSError, all the
+    client's doing; the caller closes.
     """
     prepare_context(context)
     engine = TlsEngine(context, server_name=hello.server_name)
@@ -36,12 +41,16 @@ async def serve_tls(
             except TlsError:
                 await client.send_all(engine.take())
                 raise
-            if engine.pending:
+            if engine.pending and not (done and engine.version == "TLSv1.3"):
                 await client.send_all(engine.take())
             if done:
                 client.tls = engine
                 return engine
+            # Not read_some at once: what is there was read, and asking again costs a call and an exception.
+            await client.event(READABLE | UNUSUAL)
             data = await client.read_some()
+            if len(data) < RECEIVE_SIZE:  # that has emptied the socket
+                client.events &= ~READABLE
             if data:
                 engine.receive(data)
             else:

@@ -13,7 +13,7 @@ from spyhole.errors import SpyholeError
 from spyhole.net.direction import FINISHED, STOPPED, Direction, events_of_socket
 from spyhole.net.farewell import farewell
 from spyhole.net.fiber import Fiber, Waiter, current_fiber
-from spyhole.net.loop import ANYTHING_TO_READ
+from spyhole.net.loop import ANYTHING_TO_READ, READABLE
 from spyhole.net.plain import PlainDirection, plain_events
 from spyhole.net.secure import DecryptDirection, EncryptDirection
 from spyhole.outcome import EndedBy, Reason
@@ -187,8 +187,8 @@ class Relay(Waiter):
             on_upstream(before)
         # The engine may hold plaintext from the handshake's last bytes, which no event will tell of. But
         # a direction that has just been blocked must not read: what it keeps would be overwritten.
-        if client.tls is not None and not (self.over or up.state & STOPPED):
-            up.run()
+        if client.tls is not None and client.tls.has_more and not (self.over or up.state & STOPPED):
+            up.on_event(READABLE)
 
     # endings, told by the directions
 

@@ -10,6 +10,7 @@ from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
 from spyhole.net.direction import BLOCKED, FINISHED, Direction
+from spyhole.net.loop import READABLE
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE
 from spyhole.net.tls import TlsError, TlsTruncated
 from spyhole.outcome import EndedBy, Reason
@@ -27,17 +28,31 @@ _MOST_ANSWERS = 131_072
 _TURN = 262_144
 
 
-class DecryptDirection(Direction):
+class SecureDirection(Direction):
+    """What both directions have in common: `more` is whether the source may have more after a `move`."""
+
+    __slots__ = ("_engine", "more")
+
+    more: bool
+    turn = _TURN
+
+    def on_event(self, events: int) -> None:
+        if events != READABLE or self.state:
+            super().on_event(events)
+        # A read that leaves room has emptied the socket. To ask it again costs a call and an exception.
+        elif self.move() and self.more and not (self.state & BLOCKED or self.relay.over):
+            self.run()
+
+
+class DecryptDirection(SecureDirection):
     """TLS from `source`, plaintext to `sink`. `moved` counts plaintext."""
 
-    __slots__ = ("_engine", "_replies")
-
-    turn = _TURN
+    __slots__ = ("_replies",)
 
     def __init__(
         self, relay: Relay, source: Stream, sink: Stream, engine: TlsEngine, replies: EncryptDirection
     ) -> None:
-        super().__init__(relay, EndedBy.CLIENT, source, sink)
+        Direction.__init__(self, relay, EndedBy.CLIENT, source, sink)
         self._engine = engine
         self._replies = replies
 
@@ -74,6 +89,7 @@ class DecryptDirection(Direction):
         if not count and engine.peer_closed and not self.relay.over:
             self.source_ended()
             return 0
+        self.more = received == RECEIVE_SIZE or engine.has_more
         return count or received
 
     def release(self) -> None:
@@ -88,21 +104,27 @@ class DecryptDirection(Direction):
             else:
                 self.relay.end(EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
             return
-        self.relay.end(
-            EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD, error.detail, last_words=self._engine.take()
-        )
+        alert = bytes(self._replies.kept) + self._engine.take()
+        self.relay.end(EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD, error.detail, last_words=alert)
 
 
-class EncryptDirection(Direction):
-    """Plaintext from `source`, TLS to `sink`. `moved` counts plaintext, `kept` is ciphertext."""
+class EncryptDirection(SecureDirection):
+    """Plaintext from `source`, TLS to `sink`. `moved` counts plaintext, `kept` is ciphertext.
 
-    __slots__ = ("_engine",)
+    What is kept while the direction is not `BLOCKED` waits for company: the session tickets.
+    """
 
-    turn = _TURN
+    __slots__ = ()
 
     def __init__(self, relay: Relay, source: Stream, sink: Stream, engine: TlsEngine) -> None:
-        super().__init__(relay, EndedBy.UPSTREAM, source, sink)
+        Direction.__init__(self, relay, EndedBy.UPSTREAM, source, sink)
         self._engine = engine
+        self.kept = engine.take()
+
+    def move(self) -> int:
+        count = Direction.move(self)
+        self.more = count == RECEIVE_SIZE
+        return count
 
     def push(self, data: memoryview | bytes) -> None:
         self._engine.write(data)
@@ -111,10 +133,13 @@ class EncryptDirection(Direction):
 
     def send_pending(self) -> None:
         """Send what the engine wants sent, after what is kept already."""
-        if self.kept:
-            self.kept = bytes(self.kept) + self._engine.take()
-            return
         data = self._engine.take()
+        if self.kept:
+            data = bytes(self.kept) + data
+            self.kept = data
+            if self.state & BLOCKED:
+                return
+            self.kept = b""
         sent = self.send(data)
         if sent < len(data):
             self.keep(data[sent:])
@@ -131,6 +156,6 @@ class EncryptDirection(Direction):
 
     def pass_end(self, last: bool) -> bool:
         self._engine.send_close_notify()
-        if self._engine.pending:
+        if self._engine.pending or self.kept:
             self.send_pending()
         return not self.kept and super().pass_end(last)

@@ -14,9 +14,9 @@ one that raised, because the alert is there. Three facts about OpenSSL shape the
   HelloRetryRequest, may name somebody else. So the engine is told the routed name, and compares in the
   `sni_callback`, which runs for each hello, before a certificate is chosen.
 
-`ssl.SSLObject` is a layer of Python over the object in C, which adds nothing but a call to each. The engine takes
-its place (`SSLContext._wrap_bio`, the same since Python 3.7): it owns the object in C, and what a callback of
-the context gets is the engine itself.
+`ssl.SSLObject` is a layer of Python over the object in C, which adds nothing but a call to each. The engine
+takes its place (`SSLContext._wrap_bio`, the same since Python 3.7): it owns the object in C, and what a
+callback of the context gets is the engine itself.
 """
 
 from __future__ import annotations
@@ -112,6 +112,12 @@ class TlsEngine:
     def pending(self) -> int:
         """Bytes of ciphertext that `take` would return."""
         return self._outgoing.pending
+
+    @property
+    def has_more(self) -> bool:
+        """Whether `read_into` has something to say before anything else is received."""
+        more = self._full or self.peer_closed or self._failure or self._held or self._incoming.pending
+        return bool(more)
 
     def receive_eof(self) -> None:
         """The socket ended (FIN): without a close_notify before it, that is a truncation."""
