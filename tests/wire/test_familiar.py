@@ -26,6 +26,9 @@ from support.hellos import (
 )
 from support.parser_laws import Answer, answer, assert_agreement, comparable
 
+TICKET = bytes(range(101, 133))
+TICKETS = vector(vector(TICKET, 2) + bytes(4), 2) + vector(vector(bytes(32), 1), 2)
+RESUMING = records(hello([*TLS13_NEEDS, server_name(b"a.test"), (45, b"\1\1"), (41, TICKETS)]))
 SHARES = [b"\0" * 32, *sorted(_WEAK[29]), bytes(range(32)), b"\xff" * 32, b"\4" + bytes(64)]
 
 
@@ -51,7 +54,7 @@ def changed(draw: st.DrawFn, wire: bytes) -> bytes:
     for extension in parts.extensions:
         start = 5 + extension.offset
         places.append((start, start + 4 + len(extension.body)))
-        if extension.kind in {0, 51}:
+        if extension.kind in {0, 41, 51}:
             places += [(start + 4, start + 4 + len(extension.body))] * 4
     for _ in range(draw(st.integers(1, 3))):
         start, stop = draw(st.sampled_from(places))
@@ -64,7 +67,8 @@ def changed(draw: st.DrawFn, wire: bytes) -> bytes:
 @st.composite
 def pairs(draw: st.DrawFn) -> tuple[bytes, bytes]:
     """A hello, and one that is nearly the same."""
-    wire = draw(st.sampled_from([real.wire for real in captured()] + [records(hello(TLS13_NEEDS))]))
+    made = [records(hello(TLS13_NEEDS)), RESUMING, RESUMING]
+    wire = draw(st.sampled_from([real.wire for real in captured()] + made))
     return wire, changed(draw, wire)
 
 
@@ -98,11 +102,20 @@ def test_a_familiar_hello_agrees_with_openssl(oracle: OpenSsl, pair: tuple[bytes
 def test_real_clients_become_familiar(real: Captured) -> None:
     learn(real.wire)
     said = recall(real.raw)
-    if any(extension.kind == 41 for extension in take_apart(real.raw).extensions):
-        assert said is None
-    else:
-        assert said is not None
-        assert said[0] == real.server_name
+    assert said is not None
+    assert said[0] == real.server_name
+
+
+def test_a_client_that_resumes_becomes_familiar_whatever_its_ticket(oracle: OpenSsl) -> None:
+    learn(RESUMING)
+    recalled = recall(RESUMING[5:].replace(TICKET, bytes(32)))
+    assert recalled is not None
+    name, common = recalled
+    assert (name, common.alpn, common.versions) == (b"a.test", (), (0x0304, 0x0303))
+    for size in (31, 33, 0):  # of a ticket that has 32 bytes
+        bad = RESUMING.replace(b"\0\x20" + TICKET, bytes([0, size]) + TICKET)
+        assert recall(bad[5:]) is None
+        assert_agreement(oracle, bad)
 
 
 def offering(group: int, share: bytes, name: bytes = b"a.test") -> bytes:

@@ -1,10 +1,10 @@
 """Hellos of a kind that was seen before: what is the same bytes in one hello after another is checked once.
 
-The hellos of one client differ in random, session id, server name, key shares and what no check looks at;
-all else is the client's own and stays as it is. A *layout* says where the one and the other stand in a
-hello of that length and those first cipher suites. When what stays was sound before, it is sound now, and
-the name and the key share that a server would use are all that is looked at. Everything else goes the long
-way: a layout that is new, a pre-shared key, a client that permutes its extensions (as Chrome does), and
+The hellos of one client differ in random, session id, server name, key shares, tickets and what no check
+looks at; all else is the client's own and stays as it is. A *layout* says where the one and the other stand
+in a hello of that length and those first cipher suites. When what stays was sound before, it is sound now,
+and the name, the tickets and the key share that a server would use are all that is looked at. Everything
+else goes the long way: a layout that is new, a client that permutes its extensions (as Chrome does), and
 whatever is wrong.
 """
 
@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from struct import Struct
 from typing import Final, NamedTuple, TypeVar
 
-from spyhole.wire.extensions import KEY_SHARE, LOOKED_AT, PRE_SHARED_KEY, SERVER_NAME, TLS13
+from spyhole.wire.extensions import KEY_SHARE, LOOKED_AT, PRE_SHARED_KEY, SERVER_NAME, TLS13, check_psk
+from spyhole.wire.faults import ClientHelloError
 from spyhole.wire.groups import bad_share, is_weak
 
 MOST: Final = 512
@@ -53,14 +54,20 @@ class _Share(NamedTuple):
 class _Layout:
     """Where what differs stands, and what was sound besides."""
 
-    __slots__ = ("constants", "name", "share", "signature", "sound")
+    __slots__ = ("constants", "name", "psk", "share", "signature", "sound")
 
     def __init__(
-        self, signature: tuple[int, ...], pattern: str, name: slice | None, share: _Share | None
+        self,
+        signature: tuple[int, ...],
+        pattern: str,
+        name: slice | None,
+        psk: slice | None,
+        share: _Share | None,
     ) -> None:
         self.signature = signature
         self.constants = Struct(pattern).unpack_from
         self.name = name
+        self.psk = psk
         self.share = share
         self.sound: dict[tuple[bytes, ...], Common] = {}
 
@@ -89,6 +96,11 @@ def recall(raw: bytes) -> tuple[bytes | None, Common] | None:
         or is_weak(share.group, raw[share.at : share.at + share.size])
     ):
         return None
+    if layout.psk is not None:
+        try:
+            check_psk(raw[layout.psk])
+        except ClientHelloError:
+            return None
     if layout.name is None:
         return None, common
     name = raw[layout.name]
@@ -102,7 +114,7 @@ def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int,
     their extensions would pay it each time for nothing. `version` is the one that a server of TLS 1.0 to
     1.3 would choose.
     """
-    if raw[_LAST_OF_RANDOM] & 7 or PRE_SHARED_KEY in found:
+    if raw[_LAST_OF_RANDOM] & 7:
         return
     sizes = tuple(map(len, found.values()))
     signature = (ciphers_at, version, *found, *sizes)
@@ -141,6 +153,7 @@ def _layout(
     pattern = _Pattern(f"6s32x1s{session}x", ciphers_at)
     pos = len(raw) - sum(map(len, found.values())) - 4 * len(found)
     name: slice | None = None
+    psk: slice | None = None
     share: _Share | None = None
     for kind, body in found.items():
         if raw[pos : pos + 4] != kind.to_bytes(2) + len(body).to_bytes(2):
@@ -150,6 +163,9 @@ def _layout(
         if kind == SERVER_NAME:
             name = slice(pos + 5, stop)
             pattern.skip(pos + 5, stop)
+        elif kind == PRE_SHARED_KEY:
+            psk = slice(pos, stop)
+            pattern.skip(pos, stop)
         elif kind == KEY_SHARE and version == TLS13:
             pos += 2
             while pos < stop:
@@ -162,7 +178,7 @@ def _layout(
         elif kind not in LOOKED_AT:
             pattern.skip(pos, stop)
         pos = stop
-    return _Layout(signature, pattern.upto(pos), name, share)
+    return _Layout(signature, pattern.upto(pos), name, psk, share)
 
 
 class _Pattern:
