@@ -53,6 +53,8 @@ async def session(
         route, server_name = _match(hello, client, listener, snapshot, record)
         if route.mode is Mode.TERMINATE and hello is not None:
             await _terminate(client, hello, route, server_name, snapshot, record)
+            if log is not None and client.tls is not None:
+                record.tls_version, record.cipher = client.tls.version, client.tls.cipher
         tells_alerts = hello is not None and client.tls is None
         hello = None
         upstream = await _dial(route, client, tells_alerts, snapshot, record)
@@ -180,7 +182,7 @@ async def _terminate(
         raise Refused.by(refusal.of_no_certificate(server_name))
     record.t_handshake_start = monotonic()
     try:
-        engine = await serve_tls(client, context, hello, snapshot.config.handshake_timeout)
+        await serve_tls(client, context, hello, snapshot.config.handshake_timeout)
     except TlsError as error:
         by_client = error.peer_alert is not None or isinstance(error, TlsTruncated)
         raise Refused(
@@ -194,7 +196,6 @@ async def _terminate(
     except OSError as error:
         raise _client_lost(error) from None
     record.t_handshake = monotonic()
-    record.tls_version, record.cipher = engine.version, engine.cipher
 
 
 async def _dial(
