@@ -230,6 +230,45 @@ def test_a_record_that_does_not_decrypt_gets_an_alert_and_resets_the_upstream() 
     assert ending.detail == "decryption failed or bad record mac"
 
 
+def test_a_tls_client_that_only_writes_loses_nothing() -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"all ")
+        await until(lambda: client.sent and not client.to_send)
+        client.pull = lambda most=0: False  # type: ignore[method-assign]
+        await until(lambda: upstream.received)
+        client.send(b"of it")
+        client.send_eof()
+        client.push()
+        client.sock.close()  # a reset, if session tickets lay there unread
+        await until(lambda: upstream.got_end or upstream.got_reset)
+        upstream.send_eof()
+
+    ending, _, upstream = play(story, tls=True)
+    assert upstream.got_end
+    assert upstream.received == b"all of it"
+    assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLOSED)
+
+
+def test_session_tickets_come_with_the_first_bytes_or_with_the_end() -> None:
+    def resumed_after(answer: bytes) -> bool:
+        async def story(client: End, upstream: End) -> None:
+            client.send(b"hello")
+            await until(lambda: upstream.received)
+            upstream.send(answer)
+            upstream.send_eof()
+            await until(lambda: client.got_end)
+            client.send_eof()
+
+        _, client, _ = play(story, tls=True)
+        assert isinstance(client, TlsEnd)
+        assert client.received == answer
+        session = client.session
+        return session is not None and session.has_ticket
+
+    assert resumed_after(b"answer")
+    assert resumed_after(b"")
+
+
 def test_the_upstreams_end_reaches_a_tls_client_as_close_notify() -> None:
     async def story(client: End, upstream: End) -> None:
         upstream.send(b"bye")

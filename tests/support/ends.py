@@ -120,6 +120,11 @@ class TlsEnd(End):
         self._established = False
         self._wire = bytearray()
 
+    @property
+    def session(self) -> ssl.SSLSession | None:
+        """What it could resume."""
+        return self._tls.session
+
     def push(self) -> bool:
         self._shake_hands()
         if self._established:
