@@ -35,6 +35,7 @@ async def serve_tls(
     ahead, client.ahead = client.ahead, b""
     engine.receive(ahead)
     with client.within(timeout):
+        await client.loop.handshakes.take(client)
         while True:
             try:
                 done = engine.handshake()

@@ -28,6 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from spyhole.net.deadlines import BySeconds, Deadlines, Rounds
 from spyhole.net.resolver import Resolver
+from spyhole.net.turns import Turns
 
 if TYPE_CHECKING:
     from _socket import socket
@@ -220,6 +221,7 @@ class HotLoop(asyncio.SelectorEventLoop):
         self.resolver = Resolver(self)
         self.deadlines = BySeconds(Deadlines, self)
         self.rounds = BySeconds(Rounds, self)
+        self.handshakes = Turns(self.hot)
 
     # What gives asyncio something to do ends the poll that it waits in.
 

@@ -163,11 +163,15 @@ class Stream(Waiter):
             self.want_writable()
         self.watch()
         while not self.events & (wanted | BROKEN):
-            if self._expired:
-                raise TimeoutError("the peer took too long")
-            await self.wait()
-            if self.closed:
-                raise OSError(errno.EBADF, "the stream was closed meanwhile")
+            await self.pause()
+
+    async def pause(self) -> None:
+        """Wait until woken, by an event or by anybody else. Raises as `event` does."""
+        if self._expired:
+            raise TimeoutError("the peer took too long")
+        await self.wait()
+        if self.closed:
+            raise OSError(errno.EBADF, "the stream was closed meanwhile")
 
     def watch(self) -> None:
         """Have the loop watch the socket, if it does not yet: `events` then collects what happens."""
