@@ -208,8 +208,9 @@ def test_an_address_that_is_not_this_machines() -> None:
 
 
 def test_what_was_bound_before_a_failure_is_closed() -> None:
-    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
-        port = taken.getsockname()[1]
+    with socket.create_server(("127.0.0.1", 0)) as free_in_ipv4:
+        port = free_in_ipv4.getsockname()[1]
+    with socket.create_server(("::1", port), family=socket.AF_INET6):
         assert "already in use" in refusal(f"*:{port}", 3)
         with bound(f"127.0.0.1:{port}"):
             pass
