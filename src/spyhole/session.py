@@ -253,7 +253,8 @@ def _give_up_with(client: Stream) -> None:
         if events & ERROR:
             fiber.abort(_ClientGone())
 
-    client.hand_over(on_event)
+    if client.hand_over(on_event) & ERROR:  # an edge from before, which is not reported again
+        raise _ClientGone
 
 
 def _client_lost(error: OSError) -> Refused:
