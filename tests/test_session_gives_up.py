@@ -1,4 +1,4 @@
-"""Who waits for an upstream gives up with the client, also when the client was gone before the wait began."""
+"""Who waits for an upstream gives up with the client, also when that was gone before the wait began."""
 
 from __future__ import annotations
 
