@@ -89,7 +89,8 @@ class DecryptDirection(SecureDirection):
         if not count and engine.peer_closed and not self.relay.over:
             self.source_ended()
             return 0
-        self.more = received == RECEIVE_SIZE or engine.has_more
+        # only a read that left room has emptied the socket; what the engine held says nothing of it
+        self.more = engine.has_more or not 0 < received < RECEIVE_SIZE
         return count or received
 
     def release(self) -> None:
