@@ -15,7 +15,7 @@ import trustme
 from spyhole.net.direction import Direction
 from spyhole.net.fiber import Fiber
 from spyhole.net.handshake import serve_tls
-from spyhole.net.loop import run, running_loop
+from spyhole.net.loop import READABLE, run, running_loop
 from spyhole.net.peek import peek
 from spyhole.net.plain import PlainDirection
 from spyhole.net.relay import Cut, Ending, Relay, relay
@@ -247,6 +247,47 @@ def test_a_tls_client_that_only_writes_loses_nothing() -> None:
     assert upstream.got_end
     assert upstream.received == b"all of it"
     assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLOSED)
+
+
+def test_what_the_engine_holds_does_not_hide_what_is_in_the_socket() -> None:
+    async def world() -> None:
+        loop = running_loop()
+        one, ours = pair(socket.AF_INET)
+        other, theirs = pair(socket.AF_INET)
+        client, upstream = TlsEnd(one, CLIENT, "a.test"), End(other)
+        stream = stream_on(loop, ours, "client")
+
+        async def shake() -> None:
+            hello = await peek(stream)
+            assert isinstance(hello, ClientHello)
+            await serve_tls(stream, SERVER, hello)
+
+        async def turn(condition: Callable[[], object]) -> None:
+            while not condition():
+                for end in (client, upstream):
+                    end.push()
+                    end.pull()
+                await asyncio.sleep(0)
+
+        shaking = loop.create_task(shake())
+        await turn(shaking.done)
+        await shaking
+        assert stream.tls is not None
+        for words in (b"behind the Finished ", b"and in the socket"):
+            stream.events &= ~READABLE
+            client.send(words)
+            await turn(lambda: stream.events & READABLE)
+            if words.startswith(b"behind"):
+                stream.tls.receive(await stream.read_some())
+        relaying = loop.create_task(relay(stream, stream_on(loop, theirs, "upstream")))
+        await turn(lambda: upstream.received == b"behind the Finished and in the socket")
+        client.send_eof()
+        upstream.send_eof()
+        await turn(relaying.done)
+        client.sock.close()
+        upstream.sock.close()
+
+    run(world())
 
 
 def test_session_tickets_come_with_the_first_bytes_or_with_the_end() -> None:
