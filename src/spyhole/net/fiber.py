@@ -34,20 +34,13 @@ class Fiber:
         self._running = False
         self.done = False
 
-    def start(self) -> None:
-        """Run until the coroutine first waits, or ends."""
-        self._step()
-
-    def resume(self) -> None:
-        """Run on from where the coroutine waits. For the waiter."""
-        self._step()
-
     def abort(self, error: Exception) -> None:
         """Raise `error` in the coroutine where it waits. Nothing happens to one that is done."""
         if not self.done and not self._running:
-            self._step(error)
+            self.resume(error)
 
-    def _step(self, error: Exception | None = None) -> None:
+    def resume(self, error: Exception | None = None) -> None:
+        """Run until the coroutine waits or ends, from its beginning or from where it waited. For the waiter."""
         global _current
         outer, _current = _current, self
         self._running = True
@@ -64,6 +57,8 @@ class Fiber:
         finally:
             self._running = False
             _current = outer
+
+    start = resume
 
 
 def current_fiber() -> Fiber | None:
