@@ -40,7 +40,7 @@ class Fiber:
             self.resume(error)
 
     def resume(self, error: Exception | None = None) -> None:
-        """Run until the coroutine waits or ends: from its beginning, or for the waiter from where it waited."""
+        """Run until the coroutine waits or ends: from its beginning, or from where it waited."""
         global _current
         outer, _current = _current, self
         self._running = True
