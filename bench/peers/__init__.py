@@ -105,6 +105,11 @@ def in_wheel(pattern: str) -> Path | None:
     return next((BUILD / "peers").glob(pattern), None)
 
 
+def redirected(stream: int, to: Path, command: list[str]) -> list[str]:
+    """The command line, with its standard output (1) or error (2) to a file."""
+    return ["sh", "-c", f'to=$1; shift; exec "$@" {stream}>"$to"', "sh", str(to), *command]
+
+
 def said(*command: str) -> str | None:
     """What a command prints, or None when it is not there."""
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.peers import LOG, PASS, TERMINATE, WORKERS, Job, said
+from bench.peers import LOG, PASS, TERMINATE, WORKERS, Job, redirected, said
 
 NAME = "haproxy"
 DOES = frozenset({PASS, TERMINATE, LOG, WORKERS})
@@ -61,6 +61,4 @@ def configured(program: str, job: Job, options: tuple[str, ...] = ()) -> list[st
         lines += [f"backend {backend}", f"    server s {to}"]
     path = job.write("haproxy.cfg", lines)
     words = [program, "-db", "-f", str(path)]
-    return (
-        ["sh", "-c", 'log=$1; shift; exec "$@" >"$log"', "sh", str(job.log), *words] if job.log else words
-    )
+    return redirected(1, job.log, words) if job.log else words

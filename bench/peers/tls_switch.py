@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
-from bench.peers import PASS, TERMINATE, WORKERS, Job, in_wheel, said
+from bench.peers import LOG, PASS, TERMINATE, WORKERS, Job, in_wheel, redirected, said
 
 NAME = "tls-switch"
-DOES = frozenset({PASS, TERMINATE, WORKERS})
-NOTE = "from the wheel tls-switch; it splices: six descriptors for a connection; workers: GOMAXPROCS"
+DOES = frozenset({PASS, TERMINATE, LOG, WORKERS})
+NOTE = (
+    "from the wheel tls-switch; it splices: six descriptors for a connection; workers: GOMAXPROCS; "
+    "it can not be told to write no log: /dev/null gets it"
+)
 
 _FILE = "bin/tls-switch"
 
@@ -31,4 +35,5 @@ def command(job: Job) -> list[str]:
             }
     path = job.directory / "config.json"
     path.write_text(json.dumps({"listen": job.listen, "hosts": hosts}))
-    return ["env", f"GOMAXPROCS={job.workers}", str(in_wheel(_FILE)), "-c", str(path)]
+    words = ["env", f"GOMAXPROCS={job.workers}", str(in_wheel(_FILE)), "-c", str(path)]
+    return redirected(2, job.log or Path("/dev/null"), words)

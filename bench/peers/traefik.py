@@ -54,7 +54,7 @@ def command(job: Job) -> list[str]:
         f"--entrypoints.tls.address={job.listen}",
         f"--providers.file.filename={path}",
         "--providers.file.watch=false",
-        "--log.level=ERROR",
+        "--log.level=FATAL",  # below it a connection that is reset has its line
         "--global.checknewversion=false",
         "--global.sendanonymoususage=false",
     ]
