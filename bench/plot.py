@@ -25,7 +25,7 @@ _UNITS = {"µs": "µs per operation", "ms/GB": "ms per GB", "B": "bytes per conn
 
 _WIDE, _COLUMNS = 460, 2
 _LABELS, _VALUES, _BAR, _GAP = 110, 70, 15, 5
-_TITLE, _CHART_TITLE, _AXIS = 46, 26, 34
+_TITLE, _CHART_TITLE, _AXIS = 64, 26, 34
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,13 @@ def sheets(results: Results) -> dict[str, str]:
     for kind, title in KINDS.items():
         charts = [chart for work in results.works if work.kind == kind and (chart := _chart(results, work))]
         if charts:
-            found[kind] = sheet(f"{title} ({results.about['run']}, {results.about['date']})", charts)
+            about = results.about
+            subtitle = f"{about['run']}, {about['date']}; {about['machine']}; Linux {about['kernel']}"
+            found[kind] = sheet(title, subtitle, charts)
     return found
 
 
-def sheet(title: str, charts: list[Chart]) -> str:
+def sheet(title: str, subtitle: str, charts: list[Chart]) -> str:
     """Charts under each other, in columns."""
     rows = [charts[start : start + _COLUMNS] for start in range(0, len(charts), _COLUMNS)]
     height = _TITLE + sum(max(chart.height for chart in row) for row in rows) + 24
@@ -62,6 +64,7 @@ def sheet(title: str, charts: list[Chart]) -> str:
         f' height="{height}" font-family="sans-serif" font-size="12">',
         f'<rect width="{width}" height="{height}" fill="white"/>',
         _text(12, 26, title, size=16, weight="bold"),
+        _text(12, 44, subtitle, size=11, fill="#666"),
     ]
     top = _TITLE
     for row in rows:

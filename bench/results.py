@@ -40,9 +40,9 @@ class Results:
         return next((work for work in self.works if work.key == key), None)
 
     def peers(self, *keys: str) -> list[str]:
-        """Those that did these works, ours last."""
-        done = {sample.peer: None for sample in self.samples if not keys or sample.work in keys}
-        return [peer for peer in done if peer != OURS] + [peer for peer in done if peer == OURS]
+        """Those that did these works, ours first."""
+        done = {sample.peer for sample in self.samples if not keys or sample.work in keys}
+        return sorted(done, key=lambda peer: (peer != OURS, peer))
 
     def by_round(self, work: str, peer: str, what: str = "figure") -> dict[int, float]:
         """Round → value: see `value_of`."""
