@@ -19,14 +19,15 @@ from bench.works import Work, network_works, works
 
 RESULTS = Path(__file__).parent / "results"
 _DESCRIPTORS = 65_536
-_QUICK = Pace(share=1 / 6, warm_up=100, settle=0.03)
+_QUICK = Pace(share=1 / 6, slices=4)
 
 
 def main() -> None:
     """Run the benchmark and write its results."""
     flags = _flags()
     _many_descriptors()
-    signal.signal(signal.SIGTERM, _interrupted)  # so that whatever was started is ended
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _interrupted)
     programs.build()
     found, absent = _peers(flags.peers, flags.peer_file)
     wanted = _works(flags.works, network_works(flags.quick) if flags.network else works(flags.quick))
@@ -45,21 +46,27 @@ def main() -> None:
             _QUICK if flags.quick else Pace(),
             lambda line: print(line, flush=True),
         )
+        interrupted = False
         try:
             rounds.run([peer for peer, _ in found], wanted)
         except KeyboardInterrupt:
-            raise SystemExit("interrupted: nothing is written") from None
+            interrupted = True
         finally:
             proc.end_descendants()
     stem = ("network-" if flags.network else "") + ("quick" if flags.quick else "full")
     about = machine.about() | {
-        "run": stem,
+        "run": stem + (", interrupted" if interrupted else ""),
         "rounds": rounds.rounds,
         "versions": {peer.NAME: version for peer, version in found},
         "left_out": absent,
     }
     notes = {peer.NAME: peers.note(peer) for peer, _ in found if peers.note(peer)}
-    _write(flags.output, stem, Results(about, notes, wanted, rounds.samples, rounds.failures))
+    if interrupted:
+        stem += "-interrupted"
+    if rounds.samples:
+        _write(flags.output, stem, Results(about, notes, wanted, rounds.samples, rounds.failures))
+    if interrupted or not rounds.samples:
+        raise SystemExit("interrupted" if interrupted else "nothing was measured")
 
 
 def _write(output: Path, stem: str, results: Results) -> None:
@@ -74,7 +81,7 @@ def _write(output: Path, stem: str, results: Results) -> None:
 
 def _flags() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a fifth of the time for each, two rounds")
+    parser.add_argument("--quick", action="store_true", help="a sixth of the time for each, two rounds")
     parser.add_argument("--rounds", type=int, help="how often everything is measured (5; --quick: 2)")
     parser.add_argument("--peers", help="only these, separated by commas")
     parser.add_argument(
@@ -130,6 +137,9 @@ def _many_descriptors() -> None:
 
 
 def _interrupted(*_: object) -> NoReturn:
+    """Once: what was started is being ended then, and what was measured written."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

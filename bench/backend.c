@@ -2,7 +2,7 @@
 
    reply   answers the first bytes of a connection with 100 bytes, and ignores what else comes
    echo    sends back what comes
-   source  sends without end from the first bytes that it gets until the client ends its direction
+   source  answers the first bytes with 100 bytes, and sends as much as goes while there is `pouring`
    sink    answers the first bytes with 100 bytes, and throws away what else comes
    any     is the one that the first bytes name: "echo…"
    All close when the client ends. */
@@ -34,8 +34,8 @@ static void await(struct conn *c, uint32_t events)
 static void end(struct conn *c)
 {
     free(c->keep);
-    c->keep = NULL;
     close(c->handler.fd);
+    *c = (struct conn){0};
 }
 
 /* Returns false when the connection broke. */
@@ -45,8 +45,15 @@ static bool pour(struct conn *c)
         ssize_t sent = send(c->handler.fd, chunk, bulk_beside ? BESIDE : sizeof chunk, MSG_NOSIGNAL);
         if (sent < 0)
             return errno == EAGAIN;
+        poured += (uint64_t)sent;
     }
     return true;
+}
+
+static bool greet(struct conn *c)
+{
+    c->greeted = true;
+    return send(c->handler.fd, reply, REPLY_SIZE, MSG_NOSIGNAL) == REPLY_SIZE;
 }
 
 static bool echo(struct conn *c)
@@ -87,10 +94,10 @@ static bool discard(struct conn *c)
     ssize_t got = recv(c->handler.fd, c->greeted ? NULL : chunk, c->greeted ? 4 * CHUNK : CHUNK, c->greeted ? MSG_TRUNC : 0);
     if (got <= 0)
         return got < 0 && errno == EAGAIN;
-    if (!c->greeted) {
-        c->greeted = true;
-        return send(c->handler.fd, reply, REPLY_SIZE, MSG_NOSIGNAL) == REPLY_SIZE;
-    }
+    if (!c->greeted)
+        return greet(c);
+    if (c->mode == SINK)
+        arrived += (uint64_t)got;
     return true;
 }
 
@@ -100,12 +107,21 @@ static bool serve_source(struct conn *c, uint32_t events)
         ssize_t got = recv(c->handler.fd, chunk, sizeof chunk, 0);
         if (got <= 0 && !(got < 0 && errno == EAGAIN))
             return false;
-        if (got > 0 && !c->greeted) {
-            c->greeted = true;
-            await(c, EPOLLIN | EPOLLOUT);
-        }
+        if (got > 0 && !c->greeted)
+            return greet(c);
     }
-    return !c->greeted || pour(c);
+    if (pouring && c->greeted)
+        return pour(c);
+    if (events & EPOLLOUT)
+        await(c, EPOLLIN);
+    return true;
+}
+
+void wake_sources(void)
+{
+    for (int fd = 0; fd < MOST; fd++)
+        if (conns[fd].mode == SOURCE && conns[fd].greeted)
+            await(&conns[fd], EPOLLIN | EPOLLOUT);
 }
 
 /* Of a connection that may be any: which it is. */

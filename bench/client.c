@@ -1,7 +1,7 @@
 /* A client's connections: connect, the hello (or a TLS handshake), what the mode does, the end. */
 #include "client.h"
 
-struct plan plan = {.sources = 1, .size = 100, .most_ops = 1000};
+struct plan plan = {.sources = 1, .size = 100, .most_ops = ~0ull};
 struct counts counts;
 static unsigned char chunk[MOST_SIZE];
 static uint64_t rng = 88172645463325252ull;
@@ -18,15 +18,21 @@ static void note(uint64_t ns)
     steps[power * 64 + (int)(ns >> power)]++;
 }
 
-double latency_us(double quantile)
+void print_latencies(void)
 {
-    uint64_t total = 0, seen = 0;
+    const char *between = "";
+    putchar('[');
     for (int i = 0; i < 64 * 64; i++)
-        total += steps[i];
-    for (int i = 0; i < 64 * 64; i++)
-        if ((seen += steps[i]) && (double)seen >= quantile * (double)total)
-            return (double)((uint64_t)(i % 64) << (i / 64)) / 1000;
-    return 0;
+        if (steps[i]) {
+            printf("%s[%.1f, %u]", between, (double)((uint64_t)(i % 64) << (i / 64)) / 1000, steps[i]);
+            between = ", ";
+        }
+    putchar(']');
+}
+
+void forget_latencies(void)
+{
+    memset(steps, 0, sizeof steps);
 }
 
 static void vary(struct hello *hello)
@@ -136,7 +142,7 @@ static bool greet(struct conn *c)
     ssize_t sent = send(c->handler.fd, hello->wire, hello->size, MSG_NOSIGNAL);
     if (sent == (ssize_t)hello->size) {
         c->state = GREETING;
-        c->unread = c->mode == RR ? hello->size : 1; /* that backend echoes the hello as well */
+        c->unread = c->mode == RR ? hello->size : FIRST_SIZE; /* that backend echoes the hello as well */
         return true;
     }
     return sent < 0 && errno == EAGAIN;
@@ -195,7 +201,7 @@ static void done(struct conn *c)
         start(c);
 }
 
-void finish(struct conn *c)
+static void finish(struct conn *c)
 {
     c->state = ENDING;
     want_writes(c, has_unsent(c));
@@ -232,7 +238,7 @@ static void begin(struct conn *c)
         return;
     }
     c->state = GREETING;
-    c->unread = c->mode == DOWN ? 1 : FIRST_SIZE;
+    c->unread = FIRST_SIZE;
     memset(chunk, 0, FIRST_SIZE);
     memcpy(chunk, words[c->mode], strlen(words[c->mode]));
     if (!put(c, FIRST_SIZE))
@@ -251,7 +257,7 @@ static void pour(struct conn *c)
                 fail(c, because(c));
                 return;
             }
-            counts.bytes += CHUNK;
+            poured += CHUNK;
             continue;
         }
         ssize_t sent = send(c->handler.fd, chunk, CHUNK, MSG_NOSIGNAL);
@@ -260,7 +266,7 @@ static void pour(struct conn *c)
                 fail(c, because(c));
             return;
         }
-        counts.bytes += (uint64_t)sent;
+        poured += (uint64_t)sent;
     }
 }
 
@@ -273,7 +279,7 @@ static void on_writable(struct conn *c)
         }
         if (c->state != CONNECTING)
             want_writes(c, false);
-    } else if (c->state == OPEN && c->mode == UP && counts.measuring) {
+    } else if (c->state == OPEN && c->mode == UP && pouring) {
         pour(c);
     } else if (!put_unsent(c)) {
         fail(c, because(c));
@@ -303,18 +309,14 @@ static void on_end(struct conn *c)
 {
     if (c->state != ENDING)
         fail(c, "the proxy closed the connection");
-    else if (c->mode == SETUP)
+    else
         done(c);
-    else {
-        counts.finished++;
-        drop(c);
-    }
 }
 
 static void on_data(struct conn *c, size_t got)
 {
-    if (c->mode == DOWN && counts.measuring)
-        *(plan.mode == DOWN ? &counts.bytes : &counts.beside_bytes) += got;
+    if (c->mode == DOWN && c->state == OPEN)
+        arrived += got;
     if (c->state == GREETING) {
         if (got >= c->unread)
             greeted(c);
@@ -339,8 +341,6 @@ static void on_event(struct handler *self, uint32_t events)
     if (events & EPOLLOUT)
         on_writable(c);
     if (c->handler.fd < 0 || !(events & ~(uint32_t)EPOLLOUT))
-        return;
-    if (c->mode == DOWN && c->state == OPEN && !counts.measuring)
         return;
     switch (take(c, &got)) {
     case TLS_AGAIN:

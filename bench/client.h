@@ -10,7 +10,7 @@ enum state { CONNECTING, HANDSHAKING, GREETING, OPEN, ENDING };
 
 #define MOST_SIZE (1 << 20)
 #define MOST_HELLOS 64
-#define FIRST_SIZE 100 /* of the first message within TLS, and of its answer */
+#define FIRST_SIZE 100 /* of the first message within TLS, and of what a backend answers */
 
 /* What a connection begins with, and the ranges of it that are made anew each time. */
 struct hello {
@@ -44,7 +44,7 @@ struct plan {
 };
 
 struct counts {
-    uint64_t started, finished, failed, opened, bytes, beside_bytes, resumed, tickets, resets;
+    uint64_t started, finished, failed, opened, resumed, tickets, resets;
     const char *why; /* the first that failed did */
     bool measuring;
 };
@@ -55,7 +55,7 @@ extern struct counts counts;
 void start(struct conn *conn);
 void request(struct conn *conn);
 void want_writes(struct conn *conn, bool wanted);
-void finish(struct conn *conn); /* ends our direction, once all is sent */
-double latency_us(double quantile);
+void print_latencies(void); /* [[µs, how often], …], since forget_latencies */
+void forget_latencies(void);
 
 #endif

@@ -41,6 +41,11 @@ extern uint64_t spun_ns; /* of our CPU time, what went into polls that found not
 /* backend.c: listen as "reply:127.0.0.1:9001" says; its connections are served from the same loop. */
 void serve(const char *text);
 
+/* Bulk goes while `pouring`. Both ends of it are here, so we know when every byte has arrived: `arrived` is `poured` then. */
+extern bool pouring;
+extern uint64_t poured, arrived;
+void wake_sources(void); /* backend.c: after `pouring` became true */
+
 static inline void die(const char *what)
 {
     printf("{\"error\": \"%s: %s\"}\n", what, errno ? strerror(errno) : "wrong");

@@ -1,9 +1,9 @@
 /* The load generator: clients and backends in one epoll loop, which opens connections as TLS clients do, and measures.
 
-     load setup --to HOST:PORT --hello FILE[,FROM:SIZE…] --count N --open K --close fin|reset
-     load rr    … --count N --open K --size BYTES        requests and responses of BYTES each, on K connections
-     load up    … --at-most MS --open K                  as many bytes as go, towards the backend
-     load down  … --at-most MS --open K                  the same, from the backend
+     load setup --to HOST:PORT --hello FILE[,FROM:SIZE…] --open K --close fin|reset [--count N]
+     load rr    … --open K --size BYTES                  requests and responses of BYTES each, on K connections
+     load up    … --open K                               as many bytes as go, towards the backend
+     load down  … --open K                               the same, from the backend
      load idle  … --open K                               K connections, held
      load serve --serve MODE:HOST:PORT…                  nothing but the backends: see backend.c
 
@@ -18,11 +18,10 @@
    sleeps: to wake a sleeping process on another core costs the one that sends to it (the proxy) several microseconds,
    which no network would, and the slower the proxy the more often. --spin 0 lets it sleep at once.
 
-   It prints `ready` when its K connections are open (`setup`: at once), waits for a line on its standard
-   input, does its work, prints one line of JSON, with its own CPU time (`cpu_spun` of it polled for nothing), and closes
-   when its input ends. {"error": WHY} is what it prints when it gives up.
-   `setup` and `rr` begin nothing more after --at-most milliseconds, whatever the count. It gives up after --give-up seconds
-   without an operation. */
+   It prints `ready` when its K connections are open (`setup`: at once). For each line on its standard input, MILLISECONDS,
+   it does its work so long, waits for what is on its way then, and prints one line of JSON, with its own CPU time (`cpu_spun`
+   of it polled for nothing); its connections stay open. It closes when its input ends, and gives up after --give-up seconds
+   without an operation: {"error": WHY}. */
 #include "client.h"
 
 #define MOST_OPEN 60000
@@ -30,14 +29,15 @@
 
 static uint32_t open_count = 1, beside_count;
 static uint64_t give_up = 5;
-static double at_most = 20;
+static double seconds; /* to work for; negative: to end */
 static bool spin = true, told;
 
 static void on_input(struct handler *self, uint32_t events)
 {
-    char line[64];
+    char line[64] = "";
     (void)events;
-    told = read(self->fd, line, sizeof line) <= 0;
+    seconds = read(self->fd, line, sizeof line - 1) <= 0 ? -1 : strtod(line, NULL) / 1000;
+    told = true;
 }
 
 static void surrender(const char *why)
@@ -52,7 +52,7 @@ static void turn(const uint64_t *counter, uint64_t goal, double most)
     bool spinning = spin && counts.measuring;
     uint64_t last = ~0ull, since = now_ns(), since_event = since, ends = since + (uint64_t)(most * 1e9);
     while (*counter + counts.failed < goal) {
-        uint64_t now = now_ns(), progress = counts.finished + counts.opened + counts.bytes + counts.beside_bytes + counts.failed;
+        uint64_t now = now_ns(), progress = counts.finished + counts.opened + arrived + counts.failed;
         if (now >= ends)
             return;
         if (progress != last)
@@ -113,8 +113,6 @@ static bool read_flag(const char *flag, char *value)
         beside_count = (uint32_t)number(value, MOST_OPEN);
     else if (!strcmp(flag, "--size"))
         plan.size = (uint32_t)number(value, MOST_SIZE);
-    else if (!strcmp(flag, "--at-most"))
-        at_most = (double)number(value, 600000) / 1000;
     else if (!strcmp(flag, "--sources"))
         read_sources(value);
     else if (!strcmp(flag, "--give-up"))
@@ -163,20 +161,36 @@ static void read_flags(int count, char **words)
         surrender(tls_why);
 }
 
-/* Serve until standard input ends. */
-static void serve_until_told(void)
+/* Serve the backends until there is a line of standard input, or its end: then it is false. */
+static bool serve_until_told(void)
 {
-    struct handler input = {on_input, 0, 0};
-    watch(&input, prompt, EPOLLIN);
+    told = false;
     while (!told)
         pass(-1);
+    return seconds >= 0;
 }
 
-/* Start no more, and let what is on its way end. */
-static void drain(void)
+/* Operations for so long; then start no more, and let those on their way end. */
+static void operate(void)
 {
+    uint64_t most = plan.most_ops;
+    turn(&counts.finished, most, seconds);
     plan.most_ops = counts.started;
-    turn(&counts.finished, plan.most_ops, 30);
+    turn(&counts.finished, counts.started, 30);
+    plan.most_ops = most;
+}
+
+static void begin_bulk(void)
+{
+    pouring = true;
+    wake_sources();
+}
+
+static void end_bulk(void)
+{
+    pouring = false;
+    if (!counts.failed)
+        turn(&arrived, poured, 60);
 }
 
 /* A ticket for each of the connections, from a full handshake. */
@@ -222,67 +236,70 @@ static void work(struct conn *conns)
     case SETUP:
         for (uint32_t i = 0; i < open_count && counts.started < plan.most_ops; i++)
             start(&conns[i]);
-        turn(&counts.finished, plan.most_ops, at_most);
-        drain();
+        operate();
         break;
     case RR:
+        if (beside_count)
+            begin_bulk();
         for (uint32_t i = 0; i < open_count; i++)
             request(&conns[i]);
-        turn(&counts.finished, plan.most_ops, at_most);
-        drain();
+        operate();
+        end_bulk();
         break;
     case UP:
     case DOWN:
+        begin_bulk();
         for (uint32_t i = 0; i < open_count && plan.mode == UP; i++)
             want_writes(&conns[i], true);
-        turn(&counts.finished, ~0ull >> 1, at_most);
-        for (uint32_t i = 0; i < open_count; i++) /* every byte has arrived when the other side ends too */
-            if (conns[i].handler.fd >= 0)
-                finish(&conns[i]);
-        turn(&counts.finished, open_count, 60);
+        turn(&counts.finished, ~0ull, seconds);
+        end_bulk();
         break;
     default:
         break;
     }
 }
 
-int main(int count, char **words)
+static void measure(struct conn *conns)
 {
-    char line[64];
-    all_descriptors();
-    setvbuf(stdout, NULL, _IOLBF, 0);
-    read_flags(count, words);
-    if (plan.mode == SERVE) {
-        puts("ready");
-        serve_until_told();
-        return 0;
-    }
-    struct conn *conns = calloc(open_count + beside_count, sizeof *conns);
-    if (!conns)
-        die("calloc");
-    open_all(conns, open_count, plan.mode);
-    open_all(conns + open_count, beside_count, DOWN);
-    if (plan.resume)
-        get_tickets(conns);
-    puts("ready");
-    if (read(0, line, sizeof line) <= 0)
-        return 1;
-
     double user, system, user_then, system_then;
     own_cpu(&user_then, &system_then);
     counts = (struct counts){.measuring = true};
-    spun_ns = 0;
+    poured = arrived = spun_ns = 0;
+    forget_latencies();
     uint64_t began = now_ns();
     work(conns);
     uint64_t took = now_ns() - began;
     own_cpu(&user, &system);
+    counts.measuring = false;
     printf("{\"operations\": %llu, \"failed\": %llu, \"why\": \"%s\", \"bytes\": %llu, \"beside_bytes\": %llu, \"resumed\": %llu, "
            "\"tickets\": %llu, \"resets\": %llu, \"seconds\": %.6f, \"cpu_user\": %.6f, \"cpu_system\": %.6f, \"cpu_spun\": %.6f, "
-           "\"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f}\n",
+           "\"latencies\": ",
            (unsigned long long)counts.finished, (unsigned long long)counts.failed, counts.why ? counts.why : "",
-           (unsigned long long)counts.bytes, (unsigned long long)counts.beside_bytes, (unsigned long long)counts.resumed,
-           (unsigned long long)counts.tickets, (unsigned long long)counts.resets, (double)took / 1e9, user - user_then,
-           system - system_then, (double)spun_ns / 1e9, latency_us(0.5), latency_us(0.99), latency_us(0.999));
-    serve_until_told();
+           (unsigned long long)(beside_count ? 0 : arrived), (unsigned long long)(beside_count ? arrived : 0),
+           (unsigned long long)counts.resumed, (unsigned long long)counts.tickets, (unsigned long long)counts.resets,
+           (double)took / 1e9, user - user_then, system - system_then, (double)spun_ns / 1e9);
+    print_latencies();
+    puts("}");
+}
+
+int main(int count, char **words)
+{
+    struct handler input = {on_input, 0, 0};
+    all_descriptors();
+    setvbuf(stdout, NULL, _IOLBF, 0);
+    read_flags(count, words);
+    watch(&input, prompt, EPOLLIN);
+    struct conn *conns = calloc(open_count + beside_count, sizeof *conns);
+    if (!conns)
+        die("calloc");
+    if (plan.mode != SERVE) {
+        open_all(conns, open_count, plan.mode);
+        open_all(conns + open_count, beside_count, DOWN);
+    }
+    if (plan.resume)
+        get_tickets(conns);
+    puts("ready");
+    while (serve_until_told())
+        measure(conns);
     return 0;
 }

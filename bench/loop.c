@@ -5,7 +5,8 @@
 #include "common.h"
 
 int prompt, bulk;
-bool bulk_beside;
+bool bulk_beside, pouring;
+uint64_t poured, arrived;
 static struct handler turnstile; /* the bulk epoll, as `prompt` watches it */
 
 static void on_bulk(struct handler *self, uint32_t events)

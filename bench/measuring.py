@@ -1,26 +1,34 @@
-"""How one measurement goes."""
+"""How works are measured: in slices that take turns, since no machine keeps its speed for long."""
 
 from __future__ import annotations
 
-import resource
+import random
 import time
+from collections import Counter
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from bench import proc
 from bench.programs import Failed, Program
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from bench.running import Running
     from bench.works import Work
 
+_WARM_UP_MS = 20
+_LEAD_MS = 3
+"""What is done before each slice and not counted, since the caches are full of other proxies' things."""
+_LOG_SETTLES = 0.3
+"""Seconds after which the last lines are written: those that keep them do so for 0.25 s."""
+_MOST_SETTLING = 0.1
+
 
 @dataclass(frozen=True)
 class Sample:
-    """One measurement of one peer."""
+    """What one peer did of one work in one round."""
 
     work: str
     """Its key."""
@@ -44,80 +52,135 @@ class Sample:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long things take."""
+    """How much time there is."""
 
     share: float = 1.0
     """Of a work's time in full."""
-    warm_up: int = 300
-    settle: float = 0.1
-    """Seconds after which the last connections have ended on the proxy's side too."""
+    slices: int = 8
+    """In so many pieces a work is done, unless it says how many."""
 
 
-def measure(work: Work, proxy: Running, number: int, pace: Pace) -> Sample:
-    """Do a work once, through one proxy. Raises Failed."""
-    flags = [*work.flags, *proxy.serve()]
-    if work.mode == "setup":
-        warm_up = [*flags, "--open", "32", "--count", str(pace.warm_up)]
-        _once(proxy.load("setup", work.backend, *warm_up, shape=work.hello))
-    return _timed(work, proxy, number, pace, flags)
-
-
-def measure_together(works: list[Work], proxy: Running, number: int, pace: Pace) -> Iterator[Sample]:
-    """The memory of more and more idle connections, and then what is to be done beside them.
-
-    The proxy has just been started. Each step is a load generator of its own, of which the
-    first serves the backend of all. Raises Failed.
-    """
-    with ExitStack() as holders:
-        before, held = proxy.memory(), 0
-        for work in works:
-            if work.mode != "idle":
-                yield measure(work, proxy, number, pace)
-                continue
-            serve = [] if held else proxy.serve("held", "any")
-            opened = ["--open", str(work.open - held)]
+def measure(
+    cells: Sequence[tuple[Work, Running]], number: int, pace: Pace
+) -> Iterator[tuple[Work, Running, Sample | Failed]]:
+    """Do works through proxies, a slice of each in turn; what became of each."""
+    chance = random.Random(number)
+    with ExitStack() as stack:
+        cut: list[_Sliced] = []
+        for work, proxy in cells:
             try:
-                holder = Program(proxy.load("idle", work.backend, *serve, *opened))
+                cut.append(stack.enter_context(_Sliced(work, proxy, pace)))
             except Failed as failure:
-                raise Failed(f"{failure}; it has {_descriptors(proxy)}") from None
-            holders.callback(holder.kill)
-            holder.go()  # and from now on it serves
-            held = work.open
-            time.sleep(pace.settle)
-            each = (proxy.memory() - before) / work.open
-            yield Sample(work.key, proxy.name, number, each, 0.0, proxy.cpu(), 0.0, {})
+                yield work, proxy, failure
+        for _ in range(max((one.slices for one in cut), default=0)):
+            for one in _shuffled(cut, chance):
+                try:
+                    one.slice()
+                except Failed as failure:
+                    cut.remove(one)
+                    yield one.work, one.proxy, failure
+        for one in cut:
+            yield one.work, one.proxy, one.sample(number)
 
 
-def _timed(work: Work, proxy: Running, number: int, pace: Pace, flags: list[str]) -> Sample:
-    amount = ["--open", str(work.open), "--at-most", str(int(work.milliseconds * pace.share))]
-    if work.mode in ("setup", "rr"):
-        amount += ["--count", str(work.most)]
-    if work.beside:
-        amount += ["--beside", str(work.beside), "--beside-hello", *proxy.hellos("source.bench.test")]
-    with Program(proxy.load(work.mode, work.backend, *flags, *amount, shape=work.hello)) as program:
-        time.sleep(0.01)  # what it did to open them is over
-        busy, cpu = proc.machine_busy(), proxy.cpu()
-        load = program.go()
-        if work.mode != "rr":
-            time.sleep(pace.settle)
-        spent, busy = proxy.cpu() - cpu, proc.machine_busy() - busy - load["cpu_spun"]
-    done = load["bytes"] if work.unit == "ms/GB" else load["operations"]
-    if load["failed"] or not done:
-        raise Failed(f"{load['failed']} of {load['operations'] + load['failed']} failed: {load['why']}")
-    if work.setting.log and not proxy.logged():
-        raise Failed("it wrote no log")
-    per = (1e12 if work.unit == "ms/GB" else 1e6) / done
-    figures = {"cpu": spent.total * per, "machine": busy * per, "p99": load["p99_us"]}
-    return Sample(
-        work.key, proxy.name, number, figures[work.measures], done / load["seconds"], spent, busy, load
-    )
+def _shuffled(cut: list[_Sliced], chance: random.Random) -> list[_Sliced]:
+    """Another order each time. Those of one peer stay together: they are compared with each other."""
+    turn = {one.proxy.name: chance.random() for one in cut}
+    return sorted(cut, key=lambda one: (turn[one.proxy.name], chance.random()))
 
 
-def _descriptors(proxy: Running) -> str:
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return f"{proxy.descriptors():,} descriptors open, of {limit:,} that are allowed"
+class _Sliced:
+    """A work through a proxy, with connections that stay open from slice to slice."""
+
+    def __init__(self, work: Work, proxy: Running, pace: Pace) -> None:
+        """Raises Failed."""
+        self.work = work
+        self.proxy = proxy
+        self.slices = work.slices or pace.slices
+        self._milliseconds = max(1, round(work.milliseconds * pace.share / self.slices))
+        self._cpu = proc.Cpu(0, 0, 0)
+        self._machine = 0.0
+        self._loads: list[dict[str, Any]] = []
+        flags = [*work.flags, *proxy.serve(), "--open", str(work.open)]
+        if work.beside:
+            flags += ["--beside", str(work.beside), "--beside-hello", *proxy.hellos("source.bench.test")]
+        self._program = Program(proxy.load(work.mode, work.backend, *flags, shape=work.hello))
+        try:
+            self._work(_WARM_UP_MS)
+        except BaseException:
+            self._program.kill()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._program.kill()
+
+    def slice(self) -> None:
+        """Raises Failed."""
+        self._work(_LEAD_MS)
+        cpu, busy = self._settled(), proc.machine_busy()
+        load = self._work(self._milliseconds)
+        self._cpu = self._cpu.plus(self._settled().minus(cpu))
+        self._machine += proc.machine_busy() - busy - load["cpu_spun"]
+        self._loads.append(load)
+        if self.work.setting.log and not self.proxy.logged():
+            raise Failed("it wrote no log")
+
+    def sample(self, number: int) -> Sample:
+        """All slices together: the sums of what they cost and did, and percentiles of all latencies."""
+        work, load = self.work, together(self._loads)
+        done = load["bytes"] if work.unit == "ms/GB" else load["operations"]
+        per = (1e12 if work.unit == "ms/GB" else 1e6) / done
+        figures = {"cpu": self._cpu.total * per, "machine": self._machine * per, "p99": load["p99_us"]}
+        rate = done / load["seconds"]
+        return Sample(
+            work.key, self.proxy.name, number, figures[work.measures], rate, self._cpu, self._machine, load
+        )
+
+    def _work(self, milliseconds: int) -> dict[str, Any]:
+        load = self._program.go(milliseconds)
+        done = load["bytes"] if self.work.unit == "ms/GB" else load["operations"]
+        if load["failed"] or not done:
+            every = load["operations"] + load["failed"]
+            raise Failed(f"{load['failed']} of {every} failed: {load['why']}")
+        return load
+
+    def _settled(self) -> proc.Cpu:
+        """Its CPU time when it has done what the last connections left it to do."""
+        if self.work.setting.log:
+            time.sleep(_LOG_SETTLES)
+        ends = time.monotonic() + _MOST_SETTLING
+        cpu = self.proxy.cpu()
+        while time.monotonic() < ends:
+            time.sleep(self.proxy.place.quiet)
+            before, cpu = cpu, self.proxy.cpu()
+            if cpu.total == before.total:
+                break
+        return cpu
 
 
-def _once(command: list[str]) -> None:
-    with Program(command) as program:
-        program.go()
+def together(loads: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What the load generator said of all slices, as if it had been one."""
+    added: dict[str, Any] = {
+        key: sum(load[key] for load in loads)
+        for key, value in loads[0].items()
+        if isinstance(value, int | float)
+    }
+    latencies: Counter[float] = Counter()
+    for load in loads:
+        for latency, often in load["latencies"]:
+            latencies[latency] += often
+    wanted = {"p50_us": 0.5, "p99_us": 0.99, "p999_us": 0.999}
+    return added | {name: _quantile(latencies, quantile) for name, quantile in wanted.items()}
+
+
+def _quantile(counts: Counter[float], quantile: float) -> float:
+    """0 when there is none."""
+    left = quantile * counts.total()
+    for value in sorted(counts):
+        left -= counts[value]
+        if left <= 0:
+            return value
+    return 0.0

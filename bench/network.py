@@ -64,6 +64,7 @@ def _place(name: str) -> Place:
         load_prefix=(*inside, _LOAD_SIDE),
         proxy_prefix=(*inside, _PROXY_SIDE),
         spin=False,  # what carries the packets needs that core too
+        quiet=0.02,  # some round trips
     )
 
 

@@ -18,6 +18,8 @@ class Place:
     load_prefix: tuple[str, ...] = ()
     spin: bool = True
     """Whether the load generator polls before it sleeps: see load.c."""
+    quiet: float = 0.002
+    """Seconds without CPU time after which a proxy has nothing left to do."""
 
     def proxy(self, command: list[str]) -> list[str]:
         """The command line of a proxy."""

@@ -20,7 +20,12 @@ class Cpu(NamedTuple):
     user: float
     system: float
 
-    def __sub__(self, other: Cpu) -> Cpu:
+    def plus(self, other: Cpu) -> Cpu:
+        """Both together."""
+        return Cpu(self.total + other.total, self.user + other.user, self.system + other.system)
+
+    def minus(self, other: Cpu) -> Cpu:
+        """What was spent since then."""
         return Cpu(self.total - other.total, self.user - other.user, self.system - other.system)
 
 

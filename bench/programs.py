@@ -38,7 +38,7 @@ def build() -> None:
 
 
 class Program:
-    """A program that says `ready`, works when told to, and ends with its standard input.
+    """A program that says `ready`, works as long as it is told to, and ends with its standard input.
 
     A context manager: it is ended when the context is left, and killed if that is by an exception.
     """
@@ -67,11 +67,14 @@ class Program:
         """Its process."""
         return self._process.pid
 
-    def go(self) -> dict[str, Any]:
-        """Tell it to work; what it measured."""
+    def go(self, milliseconds: int) -> dict[str, Any]:
+        """Tell it to work so long; what it measured. Raises Failed."""
         assert self._process.stdin is not None
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{milliseconds}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            raise Failed(_complaint(self._read())) from None
         line = self._read()
         try:
             answer: dict[str, Any] = json.loads(line)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from bench.measuring import Pace, Sample, measure, measure_together
+from bench.crowd import Crowd
+from bench.measuring import Pace, Sample, measure
 from bench.programs import Failed
 from bench.running import Running
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from bench.certificate import Certificate
@@ -45,100 +47,96 @@ class Rounds:
     _started: int = 0
 
     def run(self, peers: list[Peer], works: Iterable[Work]) -> None:
-        """Measure. Works of a kind are interleaved, with all the proxies that they need standing."""
+        """Measure, round by round, with all the proxies standing that works of a kind need."""
         for _, some in groupby(works, key=lambda work: _STAGE.get(work.kind, work.kind)):
             self._stage(peers, list(some))
 
     def _stage(self, peers: list[Peer], works: list[Work]) -> None:
-        standing: dict[tuple[str, Setting], Running] = {}
-        try:
-            for setting in dict.fromkeys(work.setting for work in works if not work.together):
-                for peer in peers:
-                    if setting.needs <= peer.DOES:
-                        try:
-                            standing[peer.NAME, setting] = self._start(peer, setting)
-                        except Failed as failure:
-                            self._fail(peer.NAME, _of(works, setting), 0, failure)
-            for (name, setting), proxy in list(standing.items()):
-                try:
-                    proxy.wait()
-                except Failed as failure:
-                    standing.pop((name, setting)).end()
-                    self._fail(name, _of(works, setting), 0, failure)
+        with self._standing(peers, [work for work in works if not work.afresh], 0) as standing:
             for number in range(self.rounds):
-                # whoever goes first in one round goes last in the next
-                order = peers if number % 2 == 0 else peers[::-1]
-                self._round(order, works, number, standing)
+                for _, some in groupby(works, key=lambda work: work.together or work.key):
+                    group = [work for work in some if number < work.most_rounds]
+                    if not any(work.afresh for work in group):
+                        self._measure(group, standing, number)
+                        continue
+                    for peer in peers:
+                        with self._standing([peer], group, number) as own:
+                            self._measure(group, own, number)
+
+    @contextmanager
+    def _standing(self, peers: list[Peer], works: list[Work], number: int) -> Iterator[list[Running]]:
+        """A proxy of each peer for each setting of the works, without those that do not start."""
+        settings = dict.fromkeys(work.setting for work in works)
+        proxies: list[Running] = []
+        try:
+            for setting in settings:
+                able = (peer for peer in peers if setting.needs <= peer.DOES)
+                proxies.extend(self._start(peer, setting) for peer in able)
+            for proxy in [*proxies]:
+                self._await(proxy, proxies, works, number)
+            yield proxies
         finally:
-            for proxy in standing.values():
+            for proxy in proxies:
                 proxy.stop()
-            for proxy in standing.values():
+            for proxy in proxies:
                 proxy.end()
-
-    def _round(
-        self,
-        peers: list[Peer],
-        works: list[Work],
-        number: int,
-        standing: dict[tuple[str, Setting], Running],
-    ) -> None:
-        for _, group in groupby(works, key=lambda work: work.together or work.key):
-            some = list(group)
-            if number >= some[0].most_rounds:
-                continue
-            for peer in peers:
-                if not some[0].setting.needs <= peer.DOES:
-                    continue
-                if some[0].together:
-                    self._afresh(peer, some, number)
-                elif proxy := standing.get((peer.NAME, some[0].setting)):
-                    try:
-                        self._note(some[0], measure(some[0], proxy, number, self.pace))
-                    except Failed as failure:
-                        self._fail(peer.NAME, some, number, failure)
-                        standing[peer.NAME, some[0].setting] = self._again(peer, proxy)
-
-    def _afresh(self, peer: Peer, works: list[Work], number: int) -> None:
-        left = list(works)
-        try:
-            proxy = self._start(peer, works[0].setting)
-            try:
-                proxy.wait()
-                for sample in measure_together(works, proxy, number, self.pace):
-                    self._note(left.pop(0), sample)
-            finally:
-                proxy.end()
-        except Failed as failure:
-            self._fail(peer.NAME, left, number, failure)
-
-    def _again(self, peer: Peer, broken: Running) -> Running:
-        """Another in its place: who knows what state it is in."""
-        broken.end()
-        proxy = self._start(peer, broken.setting)
-        try:
-            proxy.wait()
-        except Failed as failure:
-            self.tell(f"{peer.NAME} does not start again: {failure}")
-        return proxy
 
     def _start(self, peer: Peer, setting: Setting) -> Running:
         self._started += 1
         directory = self.directory / f"{self._started}-{peer.NAME}-{setting}"
         return Running(peer, setting, self.places[setting.place], directory, self.certificate)
 
+    def _await(self, proxy: Running, among: list[Running], works: list[Work], number: int) -> None:
+        try:
+            proxy.wait()
+        except Failed as failure:
+            among.remove(proxy)
+            proxy.end()
+            self._fail(proxy, [work for work in works if work.setting == proxy.setting], number, failure)
+
+    def _measure(self, works: list[Work], standing: list[Running], number: int) -> None:
+        """The works of a group, by all that stand."""
+        broken = []
+        with ExitStack() as crowds:
+            cells = []
+            for proxy in standing:
+                own = [work for work in works if work.setting == proxy.setting]
+                if proxy.setting.crowded:
+                    own = self._crowd(crowds.enter_context(Crowd(proxy)), proxy, own, number)
+                cells += [(work, proxy) for work in own]
+            for work, proxy, found in measure(cells, number, self.pace):
+                if isinstance(found, Sample):
+                    self._note(work, found)
+                else:
+                    self._fail(proxy, [work], number, found)
+                    broken.append(proxy)
+        for proxy in broken:  # another in its place: who knows what state it is in
+            standing.remove(proxy)
+            proxy.end()
+            standing.append(self._start(proxy.peer, proxy.setting))
+            self._await(standing[-1], standing, works, number)
+
+    def _crowd(self, crowd: Crowd, proxy: Running, works: list[Work], number: int) -> list[Work]:
+        """Fill it up, and return what is to be done then: nothing, if it does not hold so many."""
+        for at, work in enumerate(works):
+            if work.mode != "idle":
+                return works[at:]
+            try:
+                self._note(work, crowd.grow(work, number))
+            except Failed as failure:
+                self._fail(proxy, works[at:], number, failure)
+                break
+        return []
+
     def _note(self, work: Work, sample: Sample) -> None:
         self.samples.append(sample)
         where = f"{sample.round + 1}/{self.rounds}"
         self.tell(f"{where}  {work.key:16} {sample.peer:14} {sample.figure:9.1f} {work.unit}")
 
-    def _fail(self, peer: str, works: list[Work], number: int, failure: Failed) -> None:
+    def _fail(self, proxy: Running, works: list[Work], number: int, failure: Failed) -> None:
         for work in works:
-            self.failures.append(Failure(work.key, peer, number, str(failure)))
-            self.tell(f"{number + 1}/{self.rounds}  {work.key:16} {peer:14} failed: {failure}")
-
-
-def _of(works: list[Work], setting: Setting) -> list[Work]:
-    return [work for work in works if work.setting == setting and not work.together]
+            self.failures.append(Failure(work.key, proxy.name, number, str(failure)))
+            self.tell(f"{number + 1}/{self.rounds}  {work.key:16} {proxy.name:14} failed: {failure}")
 
 
 _STAGE = {

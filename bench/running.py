@@ -35,9 +35,10 @@ class Running:
     def __init__(
         self, peer: Peer, setting: Setting, place: Place, directory: Path, certificate: Certificate
     ) -> None:
-        """Starts it, and does not wait: see `wait`. Raises Failed."""
+        """Starts it, and does not wait: see `wait`."""
         directory.mkdir(parents=True)
         directory.chmod(0o755)
+        self.peer = peer
         self.name = peer.NAME
         self.setting = setting
         self.place = place
@@ -56,13 +57,19 @@ class Running:
             certificate if setting.terminate else None,
             self.log,
         )
-        try:
-            command = peer.command(job)
-        except Exception as error:  # of whoever wrote that file
-            raise Failed(f"its command line can't be made: {error!r}") from error
         self._output = (directory / "output").open("w")
+        try:
+            command = place.proxy(peer.command(job))
+        except Exception as error:  # of whoever wrote that file
+            command = [
+                "sh",
+                "-c",
+                'echo "$1" && exit 1',
+                "sh",
+                f"its command line can't be made: {error!r}",
+            ]
         self._process = subprocess.Popen(
-            place.proxy(command),
+            command,
             stdin=subprocess.DEVNULL,
             stdout=self._output,
             stderr=self._output,
@@ -107,7 +114,7 @@ class Running:
         while time.monotonic() < ends and self._process.poll() is None:
             try:
                 with Program(command) as program:
-                    answer = program.go()
+                    answer = program.go(5000)
             except Failed as failure:
                 why = str(failure)
             else:

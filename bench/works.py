@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bench.peers import LOG, PASS, TERMINATE, WORKERS
 
@@ -17,6 +18,8 @@ class Setting:
     log: bool = False
     workers: int = 1
     place: str = "pinned"
+    crowded: bool = False
+    """Connections idle on it: see crowd.py."""
 
     @property
     def needs(self) -> set[str]:
@@ -28,6 +31,7 @@ class Setting:
         words = ["terminate" if self.terminate else "pass", self.place]
         words += [f"{self.routes}-routes"] if self.routes else []
         words += ["log"] if self.log else []
+        words += ["crowded"] if self.crowded else []
         return "-".join([*words, *([f"{self.workers}-workers"] if self.workers > 1 else [])])
 
 
@@ -71,49 +75,56 @@ class Work:
     """plain: 517 bytes; post-quantum: 1.7 KB; permuted: 517 bytes, in ever another order, as Chrome's."""
     milliseconds: int = 600
     """How long it is done, when measured in full."""
-    most: int = 1_000_000
-    """And how often at most."""
+    slices: int = 0
+    """In so many pieces; 0: in as many as others."""
     beside: int = 0
     """So many connections with bulk beside it."""
     most_rounds: int = 100
     together: str = ""
-    """Works of one name here are measured in one go, on a process that did nothing else."""
+    """Works of one name here take turns with each other, not only the peers in each work."""
+    afresh: bool = False
+    """On processes that did nothing else, of one peer after the other."""
 
 
 _FIN, _RESET = ("--close", "fin"), ("--close", "reset")
-_FULL, _RESUMED = ("--close", "fin"), ("--close", "fin", "--resume", "1")
+_RESUMED = ("--close", "fin", "--resume", "1")
 
 
-def _setup(key: str, kind: str, name: str, setting: Setting = PASSED, **more: object) -> Work:
-    work = Work(key, kind, name, "setup", "reply", "µs", setting, open=32, flags=_FIN, most=8000)
-    return replace(work, **more)  # type: ignore[arg-type]
+def _setup(key: str, kind: str, name: str, setting: Setting = PASSED, **more: Any) -> Work:
+    work = Work(key, kind, name, "setup", "reply", "µs", setting, open=32, flags=_FIN)
+    return replace(work, **more)
 
 
-def _rr(key: str, kind: str, name: str, size: int, setting: Setting = PASSED, **more: object) -> Work:
+def _rr(key: str, kind: str, name: str, size: int, setting: Setting = PASSED, **more: Any) -> Work:
     work = Work(key, kind, name, "rr", "echo", "µs", setting, flags=("--size", str(size)))
-    return replace(work, **more)  # type: ignore[arg-type]
+    return replace(work, **more)
 
 
-def _bulk(
-    key: str, kind: str, name: str, up: bool, number: int, setting: Setting = PASSED, time: int = 600
-) -> Work:
+def _bulk(key: str, kind: str, name: str, up: bool, number: int, setting: Setting = PASSED) -> Work:
     mode, backend = ("up", "sink") if up else ("down", "source")
-    return Work(key, kind, name, mode, backend, "ms/GB", setting, open=number, milliseconds=time)
+    return Work(key, kind, name, mode, backend, "ms/GB", setting, open=number)
 
 
-def _idle(key: str, name: str, number: int, most_rounds: int, setting: Setting = PASSED) -> Work:
-    work = Work(key, "memory", name, "idle", "held", "B", setting, "memory", number)
-    return replace(work, most_rounds=most_rounds, together=f"idle {setting}")
+def _idle(key: str, name: str, number: int, setting: Setting) -> Work:
+    return Work(key, "memory", name, "idle", "held", "B", setting, "memory", number)
+
+
+def _in_turn(name: str, *works: Work, afresh: bool = False) -> list[Work]:
+    return [replace(work, together=name, afresh=afresh) for work in works]
+
+
+def _by_machine(*works: Work) -> list[Work]:
+    return [replace(work, measures="machine") for work in works]
 
 
 def works(quick: bool) -> list[Work]:
-    """All of them, in the order in which they are done."""
+    """All of them, in the order in which they are done. What is done afresh, the quick form does once."""
     many = 2000 if quick else 8000  # that many handshakes take their time
     few = many // 8
-    once, thrice = (1, 1) if quick else (100, 3)  # memory varies little
-    unpinned, two = Setting(place="unpinned"), Setting(place="unpinned", workers=2)
-    held = replace(_setup("held-8000", "growth", "set-up beside 8,000 idle"), together=f"idle {PASSED}")
-    return [
+    crowded, crowded_tls = Setting(crowded=True), Setting(terminate=True, crowded=True)
+    free, free_tls = Setting(place="unpinned"), Setting(terminate=True, place="unpinned")
+    two = Setting(place="unpinned", workers=2)
+    every = [
         _setup("setup-fin", "setup", "closed by FIN"),
         _setup("setup-reset", "setup", "closed by reset", flags=_RESET),
         _setup("setup-pq", "setup", "1.7 KB hello, FIN", hello="post-quantum"),
@@ -127,54 +138,75 @@ def works(quick: bool) -> list[Work]:
         _bulk("bulk-down-1", "bulk", "to the client × 1", False, 1),
         _bulk("bulk-up-16", "bulk", "to the upstream × 16", True, 16),
         _bulk("bulk-down-16", "bulk", "to the client × 16", False, 16),
-        _setup("tls-full", "tls", "full handshake", TERMINATED, flags=_FULL),
+        _setup("tls-full", "tls", "full handshake", TERMINATED),
         _setup("tls-resumed", "tls", "resumed handshake", TERMINATED, flags=_RESUMED),
         _bulk("tls-up-1", "tls", "bulk to the upstream × 1", True, 1, TERMINATED),
         _bulk("tls-down-1", "tls", "bulk to the client × 1", False, 1, TERMINATED),
         _bulk("tls-up-16", "tls", "bulk to the upstream × 16", True, 16, TERMINATED),
         _bulk("tls-down-16", "tls", "bulk to the client × 16", False, 16, TERMINATED),
-        _idle("idle-1000", "1,000, passthrough", 1000, once),
-        _idle("idle-8000", "8,000, passthrough", 8000, once),
-        held,
-        _idle("tls-idle-1000", f"{few:,}, terminated", few, thrice, TERMINATED),
-        _idle("tls-idle-8000", f"{many:,}, terminated", many, thrice, TERMINATED),
-        _setup("held-0", "growth", "set-up beside 0 idle"),
-        _setup("routes-1", "growth", "set-up, 1 route", Setting(routes=1)),
-        _setup("routes-1000", "growth", "set-up, 1,000 routes", Setting(routes=1000)),
-        _setup("routes-10000", "growth", "set-up, 10,000 routes", Setting(routes=10_000)),
-        _setup("setup-log", "growth", "set-up, access log on", Setting(log=True)),
+        *_in_turn(
+            "idle",
+            _idle("idle-1000", "1,000, passthrough", 1000, crowded),
+            _idle("idle-8000", "8,000, passthrough", 8000, crowded),
+            _setup("held-0", "growth", "set-up beside 0 idle"),
+            _setup("held-8000", "growth", "set-up beside 8,000 idle", crowded),
+            afresh=True,
+        ),
+        *_in_turn(
+            "idle, terminated",
+            _idle("tls-idle-1000", f"{few:,}, terminated", few, crowded_tls),
+            _idle("tls-idle-8000", f"{many:,}, terminated", many, crowded_tls),
+            afresh=True,
+        ),
+        *_in_turn(
+            "routes and log",
+            _setup("routes-1", "growth", "set-up, 1 route", Setting(routes=1)),
+            _setup("routes-1000", "growth", "set-up, 1,000 routes", Setting(routes=1000)),
+            _setup("routes-10000", "growth", "set-up, 10,000 routes", Setting(routes=10_000)),
+            _setup("setup-log", "growth", "set-up, 1 route, access log on", Setting(routes=1, log=True)),
+        ),
         _rr("fair-splice", "fair", "passthrough, p99", 100, open=8, beside=4, measures="p99"),
         _rr("fair-tls", "fair", "terminated, p99", 100, TERMINATED, open=8, beside=4, measures="p99"),
-        _setup("machine-setup", "machine", "set-up, FIN", unpinned, measures="machine"),
-        _rr("machine-rr", "machine", "100 B × 64", 100, unpinned, open=64, measures="machine"),
-        replace(_bulk("machine-up", "machine", "bulk up × 16", True, 16, unpinned), measures="machine"),
-        replace(
-            _bulk("machine-down", "machine", "bulk down × 16", False, 16, unpinned), measures="machine"
+        *_by_machine(
+            _setup("machine-setup", "machine", "set-up, FIN", free),
+            _rr("machine-rr", "machine", "100 B × 64", 100, free, open=64),
+            _bulk("machine-up", "machine", "bulk up × 16", True, 16, free),
+            _bulk("machine-down", "machine", "bulk down × 16", False, 16, free),
+            _setup("machine-tls-full", "machine", "full handshake", free_tls),
+            _bulk("machine-tls-down", "machine", "terminated, bulk down × 16", False, 16, free_tls),
         ),
-        _setup("workers-1-setup", "workers", "1 worker, set-up, FIN", unpinned),
-        _setup("workers-2-setup", "workers", "2 workers, set-up, FIN", two),
-        _rr("workers-1-rr", "workers", "1 worker, 100 B × 64", 100, unpinned, open=64),
-        _rr("workers-2-rr", "workers", "2 workers, 100 B × 64", 100, two, open=64),
+        *_in_turn(
+            "workers set-up",
+            _setup("workers-1-setup", "workers", "1 worker, set-up, FIN", free),
+            _setup("workers-2-setup", "workers", "2 workers, set-up, FIN", two),
+        ),
+        *_in_turn(
+            "workers request and response",
+            _rr("workers-1-rr", "workers", "1 worker, 100 B × 64", 100, free, open=64),
+            _rr("workers-2-rr", "workers", "2 workers, 100 B × 64", 100, two, open=64),
+        ),
     ]
+    return [replace(work, most_rounds=1) if quick and work.afresh else work for work in every]
 
 
 def network_works(quick: bool) -> list[Work]:
     """The same few on loopback and over two networks, to see that no figure rests on loopback's habits."""
-    found = []
+    found: list[Work] = []
     for place, word in NETWORKS.items():
         setting = Setting(place=place)
+        works = (
+            _setup(f"{word}-setup", "network", f"set-up, FIN, {word}", setting),
+            _rr(f"{word}-rr", "network", f"100 B × 64, {word}", 100, setting, open=64),
+            _bulk(f"{word}-up", "network", f"bulk up × 16, {word}", True, 16, setting),
+            _bulk(f"{word}-down", "network", f"bulk down × 16, {word}", False, 16, setting),
+        )
+        if place == "pinned":
+            found += works
+            continue
         # a round trip through the proxy takes 4 ms there: more at once, and longer
-        slow = place != "pinned"
-        time = (6000 if quick else 3000) if slow else 600
-        opened = 256 if slow else 32
-        found += [
-            _setup(
-                f"{word}-setup", "network", f"set-up, FIN, {word}", setting, open=opened, milliseconds=time
-            ),
-            _rr(f"{word}-rr", "network", f"100 B × 64, {word}", 100, setting, open=64, milliseconds=time),
-            _bulk(f"{word}-up", "network", f"bulk up × 16, {word}", True, 16, setting, time),
-            _bulk(f"{word}-down", "network", f"bulk down × 16, {word}", False, 16, setting, time),
-        ]
+        for work in works:
+            opened = 256 if work.mode == "setup" else work.open
+            found.append(replace(work, open=opened, milliseconds=6000 if quick else 3000, slices=4))
     return found
 
 

@@ -62,6 +62,57 @@ asyncio.run(main())
 '''
 
 
+MORTAL = '''
+"""A peer that passes sixty connections on, and dies of the next."""
+import sys
+
+NAME = "mortal"
+DOES = frozenset({"pass"})
+
+
+def version():
+    return "1"
+
+
+def command(job):
+    script = job.write("proxy.py", [PROXY])
+    backends = [job.routes[f"{name}.bench.test"] for name in ("reply", "echo")]
+    return [sys.executable, str(script), job.listen, *backends]
+
+
+PROXY = """
+import asyncio, os, sys
+listen, reply, echo = sys.argv[1:]
+passed = 0
+
+async def copy(reader, writer):
+    while data := await reader.read(65536):
+        writer.write(data)
+    writer.write_eof()
+
+async def serve(reader, writer):
+    global passed
+    passed += 1
+    if passed > 60:
+        os._exit(9)
+    hello = await reader.read(65536)
+    host, port = (echo if b"echo" in hello else reply).split(":")
+    there = await asyncio.open_connection(host, int(port))
+    there[1].write(hello)
+    await asyncio.gather(copy(reader, there[1]), copy(there[0], writer), return_exceptions=True)
+    writer.close()
+    there[1].close()
+
+async def main():
+    host, port = listen.split(":")
+    async with await asyncio.start_server(serve, host, int(port)) as server:
+        await server.serve_forever()
+
+asyncio.run(main())
+"""
+'''
+
+
 def bench(output: Path, *flags: str) -> dict[str, Any]:
     command = [sys.executable, "-m", "bench", "--quick", "--rounds", "1", "--output", str(output), *flags]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -74,7 +125,7 @@ def bench(output: Path, *flags: str) -> dict[str, Any]:
 def test_spyhole_does_a_work_of_every_shape(tmp_path: Path) -> None:
     keys = "setup-reset,setup-permuted,rr-100-64"
     keys += ",bulk-up-1,bulk-down-16,tls-full,tls-resumed,tls-up-1,tls-down-1"
-    keys += ",fair-tls,idle-1000,setup-log,machine-rr"
+    keys += ",fair-tls,idle-1000,held-0,setup-log,machine-rr"
     found = bench(tmp_path, "--peers", "spyhole", "--works", keys)
     assert found["failures"] == []
     figures = {sample["work"]: sample["figure"] for sample in found["samples"]}
@@ -117,7 +168,23 @@ def test_what_fails_is_left_out_with_its_reason_and_the_rest_is_not_lost(tmp_pat
 
 
 @needs("gcc")
-def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
+def test_a_peer_that_dies_loses_that_cell_and_is_started_again(tmp_path: Path) -> None:
+    mortal = tmp_path / "mortal.py"
+    mortal.write_text(MORTAL)
+    flags = "--peer-file", str(mortal), "--peers", "mortal,spyhole", "--works", "setup-fin,rr-100-1"
+    found = bench(tmp_path, *flags)
+    assert [(failure["peer"], failure["work"]) for failure in found["failures"]] == [
+        ("mortal", "setup-fin")
+    ]
+    assert {(sample["peer"], sample["work"]) for sample in found["samples"]} == {
+        ("spyhole", "setup-fin"),
+        ("spyhole", "rr-100-1"),
+        ("mortal", "rr-100-1"),
+    }
+
+
+@needs("gcc")
+def test_an_interrupt_ends_every_process_and_writes_what_was_measured(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "--rounds", "1000", "--output", str(tmp_path)]
     with subprocess.Popen(
         [*command, "--peers", "spyhole", "--works", "rr-100-64,tls-full"],
@@ -135,4 +202,6 @@ def test_an_interrupt_ends_every_process(tmp_path: Path) -> None:
         process.wait()
     assert "interrupted" in rest, rest
     assert [pid for pid in family if Path(f"/proc/{pid}").exists()] == []
-    assert list(tmp_path.iterdir()) == []
+    found = json.loads((tmp_path / "full-interrupted.json").read_text())
+    assert {(sample["work"], sample["peer"]) for sample in found["samples"]} >= {("rr-100-64", "spyhole")}
+    assert not (tmp_path / "full.json").exists()
