@@ -56,7 +56,7 @@ class Pace:
 
     share: float = 1.0
     """Of a work's time in full."""
-    slices: int = 8
+    slices: int = 6
     """In so many pieces a work is done, unless it says how many."""
 
 
@@ -119,9 +119,12 @@ class _Sliced:
 
     def slice(self) -> None:
         """Raises Failed."""
-        self._work(_LEAD_MS)
+        if not self.work.setting.log:  # or what it logs of them would count
+            self._work(_LEAD_MS)
         cpu, busy = self._settled(), proc.machine_busy()
         load = self._work(self._milliseconds)
+        if self.work.setting.log:
+            time.sleep(_LOG_SETTLES)
         self._cpu = self._cpu.plus(self._settled().minus(cpu))
         self._machine += proc.machine_busy() - busy - load["cpu_spun"]
         self._loads.append(load)
@@ -149,8 +152,6 @@ class _Sliced:
 
     def _settled(self) -> proc.Cpu:
         """Its CPU time when it has done what the last connections left it to do."""
-        if self.work.setting.log:
-            time.sleep(_LOG_SETTLES)
         ends = time.monotonic() + _MOST_SETTLING
         cpu = self.proxy.cpu()
         while time.monotonic() < ends:
