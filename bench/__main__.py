@@ -7,8 +7,9 @@ import json
 import resource
 import signal
 import tempfile
+import time
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from bench import certificate, machine, network, peers, place, plot, proc, programs, report
 from bench.measuring import Pace
@@ -16,6 +17,9 @@ from bench.results import Results
 from bench.rounds import Rounds
 from bench.running import TLS_NAME
 from bench.works import Work, network_works, works
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 RESULTS = Path(__file__).parent / "results"
 _DESCRIPTORS = 65_536
@@ -44,7 +48,7 @@ def main() -> None:
             certificate.make(directory, TLS_NAME),
             flags.rounds or (2 if flags.quick else 5),
             _QUICK if flags.quick else Pace(),
-            lambda line: print(line, flush=True),
+            _telling(),
         )
         interrupted = False
         try:
@@ -77,6 +81,17 @@ def _write(output: Path, stem: str, results: Results) -> None:
     for kind, svg in plot.sheets(results).items():
         (output / f"{stem}-{kind}.svg").write_text(svg)
     print(f"\n{page}\nwritten to {output}/{stem}.*")
+
+
+def _telling() -> Callable[[str], None]:
+    """Prints lines with the minutes and seconds that have passed."""
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        minutes, seconds = divmod(int(time.monotonic() - began), 60)
+        print(f"{minutes:2}:{seconds:02}  {line}", flush=True)
+
+    return tell
 
 
 def _flags() -> argparse.Namespace:
