@@ -34,7 +34,7 @@ def main() -> None:
         signal.signal(number, _interrupted)
     programs.build()
     found, absent = _peers(flags.peers, flags.peer_file)
-    wanted = _works(flags.works, network_works(flags.quick) if flags.network else works(flags.quick))
+    wanted = _works(flags.works, network_works() if flags.network else works(flags.quick))
     places = {
         "pinned": place.unpinned() if flags.unpinned else place.pinned(),
         "unpinned": place.unpinned(),

@@ -48,7 +48,7 @@ def test_a_peer_writes_the_routes_of_a_job(peer: Peer, what: str, tmp_path: Path
 
 @pytest.mark.parametrize("quick", [False, True])
 def test_works_have_keys_of_their_own_and_a_peer_that_can_do_them(quick: bool) -> None:
-    every = [*works(quick), *network_works(quick)]
+    every = [*works(quick), *network_works()]
     assert len({work.key for work in every}) == len(every)
     ours = next(peer for peer in PEERS if peer.NAME == "spyhole")
     assert all(work.setting.needs <= ours.DOES for work in every)
