@@ -26,6 +26,7 @@
 
 #define MOST_OPEN 60000
 #define SPIN_NS 200000 /* longer than a proxy keeps us waiting while it works */
+#define FULL_RATE 0.01 /* seconds until bulk that is beside something is in full flow */
 
 static uint32_t open_count = 1, beside_count;
 static uint64_t give_up = 5;
@@ -239,8 +240,10 @@ static void work(struct conn *conns)
         operate();
         break;
     case RR:
-        if (beside_count)
+        if (beside_count) {
             begin_bulk();
+            turn(&counts.finished, ~0ull, FULL_RATE);
+        }
         for (uint32_t i = 0; i < open_count; i++)
             request(&conns[i]);
         operate();

@@ -100,6 +100,10 @@ def _rr(key: str, kind: str, name: str, size: int, setting: Setting = PASSED, **
     return replace(work, **more)
 
 
+def _fair(key: str, name: str, setting: Setting) -> Work:
+    return _rr(key, "fair", name, 100, setting, open=8, beside=4, measures="p99", slices=3)
+
+
 def _bulk(key: str, kind: str, name: str, up: bool, number: int, setting: Setting = PASSED) -> Work:
     mode, backend = ("up", "sink") if up else ("down", "source")
     return Work(key, kind, name, mode, backend, "ms/GB", setting, open=number)
@@ -165,8 +169,8 @@ def works(quick: bool) -> list[Work]:
             _setup("routes-10000", "growth", "set-up, 10,000 routes", Setting(routes=10_000)),
             _setup("setup-log", "growth", "set-up, 1 route, access log on", Setting(routes=1, log=True)),
         ),
-        _rr("fair-splice", "fair", "passthrough, p99", 100, open=8, beside=4, measures="p99"),
-        _rr("fair-tls", "fair", "terminated, p99", 100, TERMINATED, open=8, beside=4, measures="p99"),
+        _fair("fair-splice", "passthrough, p99", PASSED),
+        _fair("fair-tls", "terminated, p99", TERMINATED),
         *_by_machine(
             _setup("machine-setup", "machine", "set-up, FIN", free),
             _rr("machine-rr", "machine", "100 B × 64", 100, free, open=64),
