@@ -138,8 +138,8 @@ def _works(keys: str | None, every: list[Work]) -> list[Work]:
         known = ", ".join(dict.fromkeys([*(work.kind for work in every), *(work.key for work in every)]))
         raise SystemExit(f"--works: there is no {', '.join(sorted(unknown))}; there are {known}")
     chosen = [work for work in every if work.key in wanted or work.kind in wanted]
-    crowded = {work.setting for work in chosen if work.setting.crowded}
-    return [work for work in every if work in chosen or (work.mode == "idle" and work.setting in crowded)]
+    beside = {work.setting for work in chosen if work.setting.crowded and work.mode != "idle"}
+    return [work for work in every if work in chosen or (work.mode == "idle" and work.setting in beside)]
 
 
 def _many_descriptors() -> None:
