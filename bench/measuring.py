@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.running import Running
     from bench.works import Work
 
-_WARM_UP_MS = 20
+_WARM_UP_MS = 10
 _LEAD_MS = 3
 """What is done before each slice and not counted, since the caches are full of other proxies' things."""
 _LOG_SETTLES = 0.3
