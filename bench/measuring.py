@@ -98,6 +98,8 @@ class _Sliced:
         self.proxy = proxy
         self.slices = work.slices or pace.slices
         self._milliseconds = max(1, round(work.milliseconds * pace.share / self.slices))
+        # Bulk needs none; and what a proxy logs of it would count.
+        self._leads = work.unit != "ms/GB" and not work.setting.log
         self._cpu = proc.Cpu(0, 0, 0)
         self._machine = 0.0
         self._loads: list[dict[str, Any]] = []
@@ -119,7 +121,7 @@ class _Sliced:
 
     def slice(self) -> None:
         """Raises Failed."""
-        if not self.work.setting.log:  # or what it logs of them would count
+        if self._leads:
             self._work(_LEAD_MS)
         cpu, busy = self._settled(), proc.machine_busy()
         load = self._work(self._milliseconds)
