@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import TYPE_CHECKING
@@ -73,7 +73,14 @@ class Rounds:
                 able = (peer for peer in peers if setting.needs <= peer.DOES)
                 proxies.extend(self._start(peer, setting) for peer in able)
             for proxy in [*proxies]:
-                self._await(proxy, proxies, works, number)
+                try:
+                    proxy.wait()
+                except Failed as failure:
+                    proxies.remove(proxy)
+                    proxy.end()
+                    self._fail(
+                        proxy, [work for work in works if work.setting == proxy.setting], number, failure
+                    )
             yield proxies
         finally:
             for proxy in proxies:
@@ -85,14 +92,6 @@ class Rounds:
         self._started += 1
         directory = self.directory / f"{self._started}-{peer.NAME}-{setting}"
         return Running(peer, setting, self.places[setting.place], directory, self.certificate)
-
-    def _await(self, proxy: Running, among: list[Running], works: list[Work], number: int) -> None:
-        try:
-            proxy.wait()
-        except Failed as failure:
-            among.remove(proxy)
-            proxy.end()
-            self._fail(proxy, [work for work in works if work.setting == proxy.setting], number, failure)
 
     def _measure(self, works: list[Work], standing: list[Running], number: int) -> None:
         """The works of a group, by all that stand."""
@@ -110,11 +109,12 @@ class Rounds:
                 else:
                     self._fail(proxy, [work], number, found)
                     broken.append(proxy)
-        for proxy in broken:  # another in its place: who knows what state it is in
-            standing.remove(proxy)
+        for proxy in dict.fromkeys(broken):  # another in its place: who knows what state it is in
             proxy.end()
-            standing.append(self._start(proxy.peer, proxy.setting))
-            self._await(standing[-1], standing, works, number)
+            another = self._start(proxy.peer, proxy.setting)
+            standing[standing.index(proxy)] = another
+            with suppress(Failed):  # or what it is to do next fails too
+                another.wait()
 
     def _crowd(self, crowd: Crowd, proxy: Running, works: list[Work], number: int) -> list[Work]:
         """Fill it up, and return what is to be done then: nothing, if it does not hold so many."""
