@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench import proc
 from support.tools import needs
 
@@ -63,7 +65,7 @@ asyncio.run(main())
 
 
 MORTAL = '''
-"""A peer that passes sixty connections on, and dies of the next."""
+"""A peer that passes sixty connections on and dies of the next: for good, if there is a GRAVE for it."""
 import sys
 
 NAME = "mortal"
@@ -83,7 +85,10 @@ def command(job):
 PROXY = """
 import asyncio, os, sys
 listen, reply, echo = sys.argv[1:]
+grave = os.environ.get("GRAVE")
 passed = 0
+if grave and os.path.exists(grave):
+    sys.exit(7)
 
 async def copy(reader, writer):
     while data := await reader.read(65536):
@@ -94,6 +99,8 @@ async def serve(reader, writer):
     global passed
     passed += 1
     if passed > 60:
+        if grave:
+            open(grave, "w").close()
         os._exit(9)
     hello = await reader.read(65536)
     host, port = (echo if b"echo" in hello else reply).split(":")
@@ -168,19 +175,21 @@ def test_what_fails_is_left_out_with_its_reason_and_the_rest_is_not_lost(tmp_pat
 
 
 @needs("gcc")
-def test_a_peer_that_dies_loses_that_cell_and_is_started_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("for_good", [False, True])
+def test_a_peer_that_dies_is_started_again_and_named_where_it_misses(
+    for_good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mortal = tmp_path / "mortal.py"
     mortal.write_text(MORTAL)
+    if for_good:
+        monkeypatch.setenv("GRAVE", str(tmp_path / "grave"))
     flags = "--peer-file", str(mortal), "--peers", "mortal,spyhole", "--works", "setup-fin,rr-100-1"
     found = bench(tmp_path, *flags)
-    assert [(failure["peer"], failure["work"]) for failure in found["failures"]] == [
-        ("mortal", "setup-fin")
-    ]
+    missed = [("mortal", "setup-fin"), *([("mortal", "rr-100-1")] if for_good else [])]
+    assert [(failure["peer"], failure["work"]) for failure in found["failures"]] == missed
     assert {(sample["peer"], sample["work"]) for sample in found["samples"]} == {
-        ("spyhole", "setup-fin"),
-        ("spyhole", "rr-100-1"),
-        ("mortal", "rr-100-1"),
-    }
+        (peer, work) for peer in ("spyhole", "mortal") for work in ("setup-fin", "rr-100-1")
+    } - set(missed)
 
 
 @needs("gcc")
