@@ -218,10 +218,15 @@ def _share(found: Spread | None) -> str:
 
 def _left_out(results: Results) -> str:
     lines = [f"- {name}: not installed" for name in results.about["left_out"]]
-    seen: dict[tuple[str, str], list[str]] = {}
+    rounds: dict[tuple[str, str], list[str]] = {}
+    works: dict[tuple[str, str], list[str]] = {}
     for failure in results.failures:
-        seen.setdefault((failure.peer, failure.reason), []).append(f"{failure.work} ({failure.round + 1})")
-    lines += [f"- {peer}, {', '.join(cells)}: {reason}" for (peer, reason), cells in seen.items()]
+        if (failure.peer, failure.work) not in rounds:  # of later rounds the reason differs in numbers only
+            works.setdefault((failure.peer, failure.reason), []).append(failure.work)
+        rounds.setdefault((failure.peer, failure.work), []).append(str(failure.round + 1))
+    for (peer, reason), failed in works.items():
+        cells = ", ".join(f"{work} (round {', '.join(rounds[peer, work])})" for work in failed)
+        lines.append(f"- {peer}, {cells}: {reason}")
     return "## Left out\n\n" + "\n".join([*lines, ""]) if lines else ""
 
 

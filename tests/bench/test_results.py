@@ -131,12 +131,12 @@ def test_every_target_is_of_a_work_that_is_done() -> None:
 
 
 def test_the_page_has_every_figure_and_says_what_is_missing() -> None:
-    failure = Failure("setup-fin", "envoy", 1, "it fell over")
+    failures = tuple(Failure("setup-fin", "envoy", number, f"it fell {number} times") for number in (1, 2))
     found = results(
         sample("setup-fin", "spyhole", 0, 30),
         sample("setup-fin", "haproxy", 0, 20),
         sample("setup-reset", "spyhole", 0, 12),
-        failures=(failure,),
+        failures=failures,
     )
     page = report.page(found)
     assert "| closed by FIN, µs | 30.0 ±0% | **1.50** haproxy | 1.50 | 20.0 ±0% |" in page
@@ -146,7 +146,7 @@ def test_the_page_has_every_figure_and_says_what_is_missing() -> None:
     assert "## The figures to reach: 0 reached, 1 not" in page
     assert "not measured" in page
     assert "- traefik: not installed" in page
-    assert "- envoy, setup-fin (2): it fell over" in page
+    assert "- envoy, setup-fin (round 2, 3): it fell 1 times" in page
 
 
 def test_plots_are_well_formed_and_have_every_peer_and_the_unit() -> None:
