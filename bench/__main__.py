@@ -8,6 +8,7 @@ import resource
 import signal
 import tempfile
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -54,6 +55,9 @@ def main() -> None:
         try:
             rounds.run([peer for peer, _ in found], wanted)
         except KeyboardInterrupt:
+            interrupted = True
+        except Exception:  # a mistake of ours: it must not cost what was measured before it
+            traceback.print_exc()
             interrupted = True
         finally:
             proc.end_descendants()
