@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 
@@ -61,6 +62,14 @@ def test_the_cases_are_listed() -> None:
     assert result.output.count("a stall after each byte …") == 1
 
 
+def test_a_family_is_chosen_by_the_name_that_the_report_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run("--list", "--only", "records of n bytes")
+    assert result.exit_code == 0
+    assert len(result.output.splitlines()) == 2
+    monkeypatch.setenv("PATH", "")
+    assert run("--list", "--peer", "envoy").exit_code == 0, "to list the cases it needs no proxy"
+
+
 def test_how_to_set_up_a_target() -> None:
     result = run("--target", "192.0.2.7:443", "--backends", "192.0.2.1:9801", "--routes", "7", "--set-up")
     assert result.exit_code == 0
@@ -98,6 +107,13 @@ def test_every_peer_has_a_configuration(name: str) -> None:
         ("--target 127.0.0.1:1 --routes 1,2", "--routes '1,2': give a number from 1 to 99,999"),
         ("--peer nginx --program /bin/x --routes 0", "--routes '0': give numbers from 1 to 99,999"),
         ("--peer spyhole --only nothing", "--only 'nothing': no case of that name; --list shows all"),
+        ("--peer spyhole --only names --only tiem", "--only 'tiem': no case of that name"),
+        ("--peer spyhole --terminates", "--terminates goes with --target; a peer is set up by the suite"),
+        ("--peer spyhole --backends 127.0.0.1:9801", "--backends goes with --target"),
+        (
+            "--target 127.0.0.1:1 --backends 127.0.0.1:65531",
+            "--backends '127.0.0.1:65531': give HOST:PORT, as in 127.0.0.1:8443, the port at most 65,530",
+        ),
         ("--peer nginx --program /nowhere/nginx", "nginx at '/nowhere/nginx': No such file or directory"),
     ],
 )
@@ -119,8 +135,26 @@ def test_a_peer_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
 
 def test_a_target_that_does_not_answer() -> None:
     result = run("--target", "127.0.0.1:1", "--backends", "127.0.0.1:19801", "--routes", "1")
-    assert result.exit_code == 2
-    assert result.stderr.startswith("error: the proxy at 127.0.0.1:1 does not route alpha.conformance.test")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        "error: can't connect to the proxy at 127.0.0.1:1 (--target): Connection refused\n",
+    )
+
+
+def test_backends_whose_address_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        where = "{}:{}".format(*taken.getsockname())
+        result = run("--target", "127.0.0.1:1", "--backends", where)
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: backend 'alpha' can't listen at {where}: Address already in use (--backends)\n",
+    )
+
+
+def test_addresses_of_ipv6_are_written_in_brackets() -> None:
+    result = run("--target", "[::1]:443", "--backends", "[::1]:9801", "--routes", "1", "--set-up")
+    assert result.exit_code == 0, result.output
+    assert ["alpha.conformance.test", "[::1]:9801"] in [line.split() for line in result.output.splitlines()]
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

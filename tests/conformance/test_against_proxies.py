@@ -11,10 +11,12 @@ import pytest
 from spyhole.conformance.backends import Backends
 from spyhole.conformance.case import Group
 from spyhole.conformance.peers import PEERS
-from spyhole.conformance.process import NotSetUp, NotStarted, free_ports
+from spyhole.conformance.process import NotStarted, free_ports
+from spyhole.conformance.ready import NotSetUp
+from spyhole.conformance.report import Options, Report
 from spyhole.conformance.routes import BACKENDS, SPECIAL, Routes
 from spyhole.conformance.scoring import Mark
-from spyhole.conformance.suite import Options, Report, Suite
+from spyhole.conformance.suite import Suite
 from support.program import Program
 from support.tools import needs, tool
 
@@ -102,7 +104,7 @@ def test_other_proxies_are_started_and_asked(name: str) -> None:
 
 
 def test_a_program_that_is_no_proxy() -> None:
-    with pytest.raises(NotStarted, match="haproxy ended at once"):
+    with pytest.raises(NotStarted, match="haproxy ended at once: it said nothing"):
         against("haproxy", "/bin/false", Options(routes=(1,)))
     with pytest.raises(NotStarted, match="No such file"):
         against("haproxy", "/nowhere/haproxy", Options(routes=(1,)))
@@ -113,7 +115,7 @@ def test_a_target_that_is_not_set_up() -> None:
         async with Backends(BACKENDS) as backends:
             host, port = backends.addresses["beta"].split(":")
             suite = Suite(Options(routes=(6,)))
-            with pytest.raises(NotSetUp, match=r"does not route alpha\.conformance\.test"):
+            with pytest.raises(NotSetUp, match=r"alpha\.conformance\.test to .*: it went to 127\.0\.0\.1:"):
                 await suite.against_target(host, int(port), backends, terminates=False)
 
     asyncio.run(story())

@@ -9,7 +9,7 @@ import pytest
 
 from spyhole.conformance import cases
 from spyhole.conformance.case import Case, Group
-from spyhole.conformance.cases.cuts import MESSAGE, WIRE
+from spyhole.conformance.cases.plain import MESSAGE, WIRE
 from spyhole.conformance.expect import expect
 from spyhole.conformance.hello import browser, lengths
 from spyhole.conformance.oracle import OpenSsl, Outcome

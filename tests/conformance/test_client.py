@@ -10,7 +10,7 @@ import pytest
 
 from spyhole.conformance.backends import Backends
 from spyhole.conformance.case import Case, Group, Then
-from spyhole.conformance.cases.cuts import WIRE
+from spyhole.conformance.cases.plain import WIRE
 from spyhole.conformance.client import Stage, TooSlow, play
 from spyhole.conformance.oracle import OpenSsl
 from spyhole.conformance.scoring import Came

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from spyhole.conformance.cases.cuts import WIRE
+from spyhole.conformance.cases.plain import WIRE
 from spyhole.conformance.hello import TLS13, browser, client_hello, encode, server_name, supported_versions
 from spyhole.conformance.oracle import OpenSsl, Outcome
 from spyhole.conformance.records import records

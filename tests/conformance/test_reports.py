@@ -10,8 +10,8 @@ from spyhole.conformance.case import Case, Group, Severity
 from spyhole.conformance.document import as_document, markdown
 from spyhole.conformance.expect import Expected
 from spyhole.conformance.lines import gather
+from spyhole.conformance.report import Options, Report
 from spyhole.conformance.scoring import Came, Result, not_tried, score
-from spyhole.conformance.suite import Options, Report
 from spyhole.conformance.text import Tone, rows
 
 LEGAL = Expected(frozenset({"alpha"}))

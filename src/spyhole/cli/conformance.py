@@ -9,19 +9,23 @@ import sys
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
 from spyhole.conformance import cases
 from spyhole.conformance.backends import Backends
 from spyhole.conformance.document import as_document, markdown
 from spyhole.conformance.guide import addresses, files, words
 from spyhole.conformance.peers import PEERS
+from spyhole.conformance.report import ROUTES, Options, Report
 from spyhole.conformance.routes import BACKENDS, SPECIAL, Routes
-from spyhole.conformance.suite import BASE, MOST_ROUTES, ROUTES, Options, Report, Suite
+from spyhole.conformance.suite import BASE, MOST_ROUTES, Suite
 from spyhole.conformance.text import Tone, rows
 from spyhole.errors import OperatorError
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine, Iterator
+    from collections.abc import Coroutine, Iterable, Iterator
+
+    from spyhole.conformance.case import Case
 
 _STYLES: Final[dict[Tone, dict[str, Any]]] = {
     Tone.TITLE: {"bold": True},
@@ -82,7 +86,7 @@ class CannotRunError(click.ClickException):
     "--only",
     metavar="GROUP|PATTERN",
     multiple=True,
-    help="Only this group, or cases of such a name: '*name*'.",
+    help="Only this group, or cases or families of such a name: '*name*'.",
 )
 @click.option(
     "--format",
@@ -131,34 +135,37 @@ def conformance(
       spyhole conformance --peer haproxy --program /opt/haproxy/sbin/haproxy --wrong
       spyhole conformance --target 192.0.2.7:443 --backends 192.0.2.1:9801 --set-up
     """
-    if bool(peers) == bool(target) and not list_:
-        raise click.UsageError("give either --peer NAME or --target HOST:PORT")
     options = Options(deadline, patience, _counts(routes, bool(peers)), only)
-    if not any(map(options.wants, cases.everything(Routes.of(BASE), deadline))):
-        raise click.UsageError(
-            f"--only {' '.join(map(repr, only))}: no case of that name; --list shows all"
-        )
+    listed = cases.everything(Routes.of(BASE), deadline)
+    for pattern in only:
+        if not any(case.is_called(pattern) for case in listed):
+            raise click.UsageError(f"--only {pattern!r}: no case of that name; --list shows all")
+    if list_:
+        click.echo("\n".join(_listed(filter(options.wants, listed))))
+        return
+    if bool(peers) == bool(target):
+        raise click.UsageError("give either --peer NAME or --target HOST:PORT")
+    for flag in ("backends", "terminates"):
+        if peers and context.get_parameter_source(flag) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{flag} goes with --target; a peer is set up by the suite")
     if program is not None and len(peers) != 1:
         raise click.UsageError("--program goes with one --peer")
-    count = options.routes[0]
-    own = _address("--backends", backends)
+    proxy = _address("--target", target) if target else None
+    own = _address("--backends", backends, ports=len(BACKENDS))
     programs = {name: program or _find(name) for name in peers}
-    if list_:
-        click.echo("\n".join(_listed(options)))
-    elif set_up and target:
-        click.echo("\n".join(words(Routes.of(count), addresses(*own), deadline)))
-    elif set_up:
-        for name, path in programs.items():
-            click.echo("\n".join(files(PEERS[name], path, Routes.of(count), deadline)))
+    if set_up:
+        names = Routes.of(options.routes[0])
+        told = [files(PEERS[name], path, names, deadline) for name, path in programs.items()]
+        for lines in told or [words(names, addresses(*own), deadline)]:
+            click.echo("\n".join(lines))
+        return
+    suite = Suite(options, _say if sys.stderr.isatty() else lambda _: None)
+    if proxy:
+        reports = _run(_against_target(suite, *proxy, *own, terminates=terminates))
     else:
-        suite = Suite(options, _say if sys.stderr.isatty() else lambda _: None)
-        if target:
-            host, port = _address("--target", target)
-            reports = _run(_against_target(suite, host, port, *own, terminates=terminates))
-        else:
-            reports = _run(_against_peers(suite, programs))
-        _show(reports, format_, verbose=verbose, wrong=wrong)
-        context.exit(0 if all(report.all_right for report in reports) else 1)
+        reports = _run(_against_peers(suite, programs))
+    _show(reports, format_, verbose=verbose, wrong=wrong)
+    context.exit(0 if all(report.all_right for report in reports) else 1)
 
 
 async def _against_peers(suite: Suite, programs: dict[str, str]) -> list[Report]:
@@ -199,9 +206,9 @@ def _show(reports: list[Report], format_: str, *, verbose: bool, wrong: bool) ->
             click.secho(row.text, **_STYLES[row.tone])
 
 
-def _listed(options: Options) -> Iterator[str]:
+def _listed(wanted: Iterable[Case]) -> Iterator[str]:
     group, family = None, ""
-    for case in filter(options.wants, cases.everything(Routes.of(BASE), options.deadline)):
+    for case in wanted:
         if case.group is not group:
             group = case.group
             yield f"{group}: {group.description}"
@@ -236,10 +243,12 @@ def _counts(routes: str | None, peers: bool) -> tuple[int, ...]:
     return counts
 
 
-def _address(flag: str, text: str) -> tuple[str, int]:
+def _address(flag: str, text: str, *, ports: int = 1) -> tuple[str, int]:
+    """Host and first port; so many from it on have to be there."""
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
-        raise click.UsageError(f"{flag} {text!r}: give HOST:PORT, as in 127.0.0.1:8443")
+    if not host or not port.isdecimal() or not 0 < int(port) <= (1 << 16) - ports:
+        most = f", the port at most {(1 << 16) - ports:,}" if port.isdecimal() and ports > 1 else ""
+        raise click.UsageError(f"{flag} {text!r}: give HOST:PORT, as in 127.0.0.1:8443{most}")
     return host.strip("[]"), int(port)
 
 

@@ -8,6 +8,8 @@ proxy: a fault in Spyhole's parser can't hide in its own test.
     cases/                                   what clients do, and why it matters
     oracle.py, routes.py, expect.py          what a proxy should do then
     backends.py, client.py                   sockets
-    peers/, process.py, suite.py             proxies that the suite starts, and how it asks them
-    scoring.py, lines.py, text.py, document.py   what came of it
+    peers/, process.py, ready.py, guide.py   proxies that the suite starts, or somebody else has
+    suite.py                                 who is asked what
+    scoring.py, report.py                    what came of it
+    lines.py, text.py, document.py           and how it is told
 """

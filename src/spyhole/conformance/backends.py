@@ -8,11 +8,15 @@ arrived there. When the client has ended its direction, the backend says goodbye
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import socket
 from contextlib import suppress
+from errno import errorcode
 from struct import pack
 from typing import TYPE_CHECKING, Final, Self
+
+from spyhole.errors import OperatorError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +24,23 @@ if TYPE_CHECKING:
 GREETING: Final = re.compile(rb"spyhole-conformance ([a-z]+) ([0-9]+)\n")
 GOODBYE: Final = b"goodbye\n"
 _MOST_BYTES: Final = 1 << 20
+
+
+class CannotListen(OperatorError):
+    """A backend's address is not to be had."""
+
+
+def joined(host: str, port: int) -> str:
+    """ "127.0.0.1:9801", "[::1]:9801"."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def why(error: OSError) -> str:
+    """What the system says, without the words that asyncio puts around it. What asyncio says by itself, and
+    what a name server says, has no number of the system's."""
+    if error.errno is not None and error.errno in errorcode:
+        return os.strerror(error.errno)
+    return error.strerror or str(error) or "it takes too long"
 
 
 class End(asyncio.Protocol):
@@ -134,9 +155,15 @@ class Backend:
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Raises OSError if the address is taken."""
+        """Raises CannotListen."""
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        try:
+            self._server = await loop.create_server(lambda: Connection(self), host, port, backlog=1024)
+        except OSError as error:
+            where = joined(host, port)
+            raise CannotListen(
+                f"backend {self.label!r} can't listen at {where}: {why(error)} (--backends)"
+            ) from None
         self.address = self._server.sockets[0].getsockname()[:2]
 
     def stop(self) -> None:
@@ -158,7 +185,7 @@ class Backends:
     @property
     def addresses(self) -> dict[str, str]:
         """Label → "127.0.0.1:9801"."""
-        return {label: "{}:{}".format(*backend.address) for label, backend in self._backends.items()}
+        return {label: joined(*backend.address) for label, backend in self._backends.items()}
 
     def greeted(self, data: bytes) -> Connection | None:
         """The connection of whose greeting `data` is the beginning."""
@@ -176,10 +203,17 @@ class Backends:
         return [c for backend in self._backends.values() for c in backend.connections if not c.claimed]
 
     async def __aenter__(self) -> Self:
-        for offset, backend in enumerate(self._backends.values()):
-            await backend.start(self._host, self._first_port + offset if self._first_port else 0)
+        try:
+            for offset, backend in enumerate(self._backends.values()):
+                await backend.start(self._host, self._first_port + offset if self._first_port else 0)
+        except CannotListen:
+            self._stop()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
         for backend in self._backends.values():
             backend.stop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -86,3 +87,7 @@ class Case:
     """Needs a proxy that terminates TLS for two of its names."""
     backends: frozenset[str] | None = None
     """Where it belongs, for a script; otherwise the server name tells."""
+
+    def is_called(self, pattern: str) -> bool:
+        """Whether the pattern is its group, or fits its name or its family's."""
+        return pattern == self.group or any(fnmatchcase(name, pattern) for name in (self.name, self.family))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance.backends import GREETING, Backends, Connection, End
 from spyhole.conformance.case import Case, Then
@@ -15,7 +15,7 @@ from spyhole.conformance.scoring import Came
 if TYPE_CHECKING:
     from spyhole.conformance.oracle import OpenSsl
 
-_CONNECT = 30.0
+_CONNECT: Final = 30.0
 """Seconds, for a proxy that is busy."""
 
 
@@ -32,6 +32,11 @@ class Stage:
     """Seconds beyond that, after which the proxy has left a connection open."""
     connecting: asyncio.Semaphore
     """So that no queue of connections to be accepted overflows."""
+
+    @property
+    def longest(self) -> float:
+        """Seconds from connecting after which it has been left open."""
+        return self.deadline + self.patience
 
 
 class Link(End):
@@ -52,7 +57,7 @@ class Link(End):
 
     @classmethod
     async def open(cls, stage: Stage) -> Link:
-        """Connect to the proxy. Raises OSError."""
+        """Connect to the proxy. The caller closes it. Raises OSError."""
         loop = asyncio.get_running_loop()
         async with stage.connecting, asyncio.timeout(_CONNECT):
             _, link = await loop.create_connection(lambda: cls(stage), stage.host, stage.port)
@@ -70,7 +75,7 @@ class Link(End):
 
     async def decision(self) -> bool:
         """Wait until it is routed or ended: until the deadline, and the patience with it, is over."""
-        left = self.began + self.stage.deadline + self.stage.patience - time.monotonic()
+        left = self.began + self.stage.longest - time.monotonic()
         return await self.until(lambda: self.decided, max(left, 0.001))
 
     async def arrives(self, data: bytes) -> bool:
@@ -105,7 +110,7 @@ async def play(case: Case, stage: Stage, oracle: OpenSsl) -> Came:
     """One connection, from its beginning to its end. Raises TooSlow."""
     try:
         link = await Link.open(stage)
-    except (OSError, TimeoutError) as error:
+    except OSError as error:
         return Came(ended=True, note=f"can't connect: {error or 'it takes too long'}")
     try:
         if case.script is not None:

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from spyhole.conformance.case import Group, Severity
 from spyhole.conformance.lines import Line, gather
-from spyhole.conformance.scoring import AlertMark, Mark, Result, Tally, by_group
+from spyhole.conformance.scoring import WRONG, AlertMark, Mark, Result, Tally, by_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from spyhole.conformance.suite import Report
-
-_WRONG: Final = (Mark.MISROUTED, Mark.FORWARDED, Mark.TURNED_AWAY, Mark.CHANGED, Mark.LEFT_OPEN)
+    from spyhole.conformance.report import Report
 
 
 def as_document(report: Report) -> dict[str, Any]:
@@ -45,7 +43,7 @@ def _score(tally: Tally) -> dict[str, Any]:
         "right": tally.right,
         "legal": tally.legal,
         "legal_right": tally.legal_right,
-        **{mark.value.replace(" ", "_"): tally.marks[mark] for mark in (*_WRONG, Mark.NOT_TRIED)},
+        **{mark.value.replace(" ", "_"): tally.marks[mark] for mark in (*WRONG, Mark.NOT_TRIED)},
         "alerts": tally.alerts_owed,
         "alerts_right": tally.alerts[AlertMark.RIGHT],
         "high": tally.severities[Severity.HIGH],

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
+from spyhole.conformance.backends import joined
 from spyhole.conformance.oracle import throwaway_certificates
 from spyhole.conformance.peers import Job, Peer
 from spyhole.conformance.routes import BACKENDS, DEFAULT, TERMINATED_NAMES, Routes
@@ -19,7 +20,7 @@ _WIDEST: Final = 48
 
 def addresses(host: str, first_port: int) -> dict[str, str]:
     """Where the backends listen: label → address."""
-    return {label: f"{host}:{first_port + offset}" for offset, label in enumerate(BACKENDS)}
+    return {label: joined(host, first_port + offset) for offset, label in enumerate(BACKENDS)}
 
 
 def words(routes: Routes, backends: Mapping[str, str], deadline: float) -> Iterator[str]:

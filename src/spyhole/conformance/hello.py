@@ -210,7 +210,7 @@ def browser(
         plain(35, "session_ticket"),
         alpn(b"h2", b"http/1.1"),
         status_request(),
-        TLS13[2],
+        SIGNATURES,
         plain(18, "signed_certificate_timestamp"),
         key_share((GREASE, b"\0"), *quantum, SHARE),
         PSK_MODES,
@@ -240,10 +240,11 @@ PSK_MODES: Final = Extension(45, "psk_key_exchange_modes", (Vector("psk modes: l
 SHARE: Final = (X25519, bytes(range(1, 33)))
 """Any 32 bytes are a public key, but for a few of small order."""
 
+SIGNATURES: Final = signature_algorithms(0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601)
 TLS13: Final[tuple[Extension, ...]] = (
     supported_versions(TLS13_VERSION, TLS12),
     supported_groups(X25519, P256, P384),
-    signature_algorithms(0x0403, 0x0804, 0x0401, 0x0503, 0x0805, 0x0501, 0x0806, 0x0601),
+    SIGNATURES,
     key_share(SHARE),
 )
 """What a server needs to answer with TLS 1.3."""

@@ -10,9 +10,7 @@ import subprocess
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self
 
-from spyhole.conformance.cases.cuts import WIRE
-from spyhole.conformance.client import Link
-from spyhole.conformance.routes import ALPHA, ALPHA_NAME
+from spyhole.conformance.ready import is_ready
 from spyhole.errors import OperatorError
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class Process:
     @property
     def said(self) -> str:
         """The end of what it said."""
-        return self._log.read_text("utf-8", "backslashreplace")[-2000:].strip()
+        return self._log.read_text("utf-8", "backslashreplace")[-2000:].strip() or "it said nothing"
 
     async def wait_until_ready(self, stage: Stage) -> None:
         """Until it routes a plain hello. Raises NotStarted."""
@@ -64,7 +62,7 @@ class Process:
         while loop.time() < ends:
             if not self.running:
                 raise NotStarted(f"{self._peer.name} ended at once: {self.said}")
-            if await _routes(stage):
+            if await is_ready(stage):
                 return
             await asyncio.sleep(0.05)
         raise NotStarted(f"{self._peer.name} routes no hello after {_START:g} s: {self.said}")
@@ -82,30 +80,6 @@ class Process:
             with suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
-
-
-class NotSetUp(OperatorError):
-    """A proxy that somebody else has set up does not route the plainest hello."""
-
-
-async def check(stage: Stage) -> None:
-    """Raises NotSetUp."""
-    if not await _routes(stage):
-        raise NotSetUp(
-            f"the proxy at {stage.host}:{stage.port} does not route {ALPHA_NAME} to the backend at "
-            f"{stage.backends.addresses[ALPHA]}: set it up as --set-up shows"
-        )
-
-
-async def _routes(stage: Stage) -> bool:
-    try:
-        link = await Link.open(stage)
-    except (OSError, TimeoutError):
-        return False
-    link.send(WIRE)
-    await link.decision()
-    link.close()
-    return link.backend is not None and link.backend.label == ALPHA
 
 
 def free_ports(count: int) -> list[int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spyhole.conformance.alerts import alert_name
 from spyhole.conformance.case import Case, Group, Severity
@@ -64,6 +64,9 @@ class Mark(StrEnum):
     CHANGED = "changed", "it reached its backend, but bytes were lost, changed or added"
     LEFT_OPEN = "left open", "neither routed nor ended, 5 s (`--patience`) after the deadline"
     NOT_TRIED = "not tried", "the proxy has no means for it, or is not set up for it"
+
+
+WRONG: Final = (Mark.MISROUTED, Mark.FORWARDED, Mark.TURNED_AWAY, Mark.CHANGED, Mark.LEFT_OPEN)
 
 
 class AlertMark(StrEnum):

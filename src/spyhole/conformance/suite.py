@@ -8,30 +8,28 @@ make a proxy look wrong; everywhere else the deadline is short, because waiting 
 from __future__ import annotations
 
 import asyncio
-import fnmatch
 import resource
 import tempfile
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spyhole.conformance import cases
-from spyhole.conformance.backends import Backends
+from spyhole.conformance.backends import Backends, joined
 from spyhole.conformance.case import Case, Group, Then
 from spyhole.conformance.client import Stage, TooSlow, play
 from spyhole.conformance.expect import Expected, expect
-from spyhole.conformance.oracle import VERSION, OpenSsl, throwaway_certificates
+from spyhole.conformance.oracle import OpenSsl, throwaway_certificates
 from spyhole.conformance.peers import Job, Peer
-from spyhole.conformance.process import Process, check, free_ports
+from spyhole.conformance.process import Process, free_ports
+from spyhole.conformance.ready import check
+from spyhole.conformance.report import Options, Report
 from spyhole.conformance.routes import BACKENDS, TERMINATED_NAMES, Routes
-from spyhole.conformance.scoring import Came, Result, Tally, not_tried, score
+from spyhole.conformance.scoring import Came, Result, not_tried, score
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-ROUTES: Final = (1, 99, 101, 10_000)
-"""With how many routes the names are tried."""
 MOST_ROUTES: Final = 100_000 - 1
 BASE: Final = 99
 """With how many routes all the rest is tried."""
@@ -40,46 +38,6 @@ _SETTLE: Final = 0.5
 """Seconds for what a proxy still hands on when its client has left."""
 _CONNECTING: Final = 16
 _MOST_AT_ONCE: Final = 1500
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How the suite is run."""
-
-    deadline: float = 2.0
-    """Seconds that the proxy gives a client for its hello."""
-    patience: float = 5.0
-    """Seconds beyond it, after which a connection was left open."""
-    routes: Sequence[int] = ROUTES
-    only: Sequence[str] = ()
-    """Groups, or patterns of case names; none: all."""
-
-    def wants(self, case: Case) -> bool:
-        return not self.only or any(
-            pattern == case.group or fnmatch.fnmatchcase(case.name, pattern) for pattern in self.only
-        )
-
-
-@dataclass(slots=True)
-class Report:
-    """All results against one proxy."""
-
-    proxy: str
-    version: str
-    options: Options
-    results: list[Result] = field(default_factory=list)
-    openssl: str = VERSION
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def all_right(self) -> bool:
-        """Every case as it should be, and the proxy still there."""
-        return self.tally.all_right and not self.notes
-
-    @property
-    def tally(self) -> Tally:
-        return Tally.of(self.results)
 
 
 class Suite:
@@ -134,7 +92,7 @@ class Suite:
         await check(stage)
         asked = self._judged(cases.everything(Routes.of(routes), self.options.deadline), routes)
         run = _Run(routes, asked, stage, stage if terminates else None)
-        report = Report(f"{host}:{port}", "", self.options)
+        report = Report(joined(host, port), "", self.options)
         report.results = await self._results([run])
         report.seconds = clock() - began
         return report

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spyhole.conformance.case import Severity
 from spyhole.conformance.lines import Line, gather
-from spyhole.conformance.scoring import AlertMark, Mark, Tally, by_group
+from spyhole.conformance.scoring import WRONG, AlertMark, Mark, Tally, by_group
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from spyhole.conformance.suite import Report
+    from spyhole.conformance.report import Report
 
 
 class Tone(Enum):
@@ -34,7 +34,6 @@ class Row(NamedTuple):
 
 
 _WIDEST: Final = 64
-_MARKS: Final = [Mark.MISROUTED, Mark.FORWARDED, Mark.TURNED_AWAY, Mark.CHANGED, Mark.LEFT_OPEN]
 
 
 def rows(report: Report, *, every_case: bool = False, only_wrong: bool = False) -> Iterator[Row]:
@@ -59,10 +58,10 @@ def summary(report: Report) -> Iterator[Row]:
     """The score: a row for each group, and what it comes to."""
     groups = {str(group): Tally.of(results) for group, results in by_group(report.results).items()}
     total = report.tally
-    table = [["", "cases", "right", *(mark.value for mark in _MARKS), "alerts"]]
+    table = [["", "cases", "right", *(mark.value for mark in WRONG), "alerts"]]
     for name, tally in (groups | {"all": total}).items():
         alerts = f"{tally.alerts[AlertMark.RIGHT]} of {tally.alerts_owed}" if tally.alerts_owed else "-"
-        cells = [tally.tried, tally.right, *(tally.marks[mark] for mark in _MARKS)]
+        cells = [tally.tried, tally.right, *(tally.marks[mark] for mark in WRONG)]
         table.append([name, *(f"{cell:,}" for cell in cells), alerts])
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for number, line in enumerate(table):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance.case import Case, Group, Severity
+from spyhole.conformance.cases.plain import HELLO, MESSAGE, NAME, WIRE
 from spyhole.conformance.hello import (
     CIPHERS,
     TLS13,
@@ -23,26 +24,20 @@ from spyhole.conformance.records import (
     APPLICATION_DATA,
     CHANGE_CIPHER_SPEC,
     EMPTY,
-    HANDSHAKE,
     HEARTBEAT,
     LARGEST,
     cut,
     record,
     records,
 )
-from spyhole.conformance.routes import ALPHA_NAME, BETA_NAME
+from spyhole.conformance.routes import BETA_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NAME: Final = ALPHA_NAME.encode()
-_HELLO: Final = browser(_NAME)
-MESSAGE: Final = encode(_HELLO)
-WIRE: Final = records(MESSAGE)
-"""The hello of 517 bytes that all of these begin with."""
-NAME_AT: Final = MESSAGE.index(_NAME)
-_SMALL_RECORDS: Final = cut(MESSAGE, 1, 2, 3, 4, *range(NAME_AT, NAME_AT + len(_NAME) + 1))
-_NAME_FIELD: Final = next(x.offset for x in lengths(_HELLO) if x.name == "server_name")
+_NAME_AT: Final = MESSAGE.index(NAME)
+_SMALL_RECORDS: Final = cut(MESSAGE, 1, 2, 3, 4, *range(_NAME_AT, _NAME_AT + len(NAME) + 1))
+_NAME_FIELD: Final = next(x.offset for x in lengths(HELLO) if x.name == "server_name")
 
 _TCP: Final = "TCP is a stream: a segment ends anywhere (RFC 9293, 3.8)"
 _RECORDS: Final = "a handshake message may be cut over any number of records (RFC 8446, 5.1)"
@@ -82,10 +77,10 @@ def _segments() -> Iterator[Case]:
         "behind the record's header": [5],
         "in the message's header": range(6, 9),
         "behind the message's header": [9],
-        "in the server_name extension": range(5 + _NAME_FIELD - 2, 5 + NAME_AT),
-        "at the name": [5 + NAME_AT],
-        "in the name": range(5 + NAME_AT + 1, 5 + NAME_AT + len(_NAME)),
-        "behind the name": [5 + NAME_AT + len(_NAME)],
+        "in the server_name extension": range(5 + _NAME_FIELD - 2, 5 + _NAME_AT),
+        "at the name": [5 + _NAME_AT],
+        "in the name": range(5 + _NAME_AT + 1, 5 + _NAME_AT + len(NAME)),
+        "behind the name": [5 + _NAME_AT + len(NAME)],
         "before the last byte": [len(WIRE) - 1],
     }
     for where, listed in places.items():
@@ -114,9 +109,9 @@ def _two_records() -> Iterator[Case]:
 def _place(at: int) -> str:
     if at < 4:
         return "in the message's header"
-    if at < NAME_AT:
+    if at < _NAME_AT:
         return "before the name"
-    return "in the name" if at < NAME_AT + len(_NAME) else "behind the name"
+    return "in the name" if at < _NAME_AT + len(NAME) else "behind the name"
 
 
 def _many_records() -> Iterator[Case]:
@@ -145,7 +140,7 @@ def _empty() -> Iterator[Case]:
         for where, wire in {
             "first": EMPTY * count + WIRE,
             "inside the message's header": cut(MESSAGE, 2, between=EMPTY * count),
-            "inside the name": cut(MESSAGE, NAME_AT + 3, between=EMPTY * count),
+            "inside the name": cut(MESSAGE, _NAME_AT + 3, between=EMPTY * count),
         }.items():
             many = "an empty record" if count == 1 else f"{count} empty records"
             yield Case(Group.CUTS, f"{many} {where}", _EMPTY, wire, may_refuse=True)
@@ -175,7 +170,7 @@ def _strangers() -> Iterator[Case]:
         for where, wire in {
             "first": stranger + WIRE,
             "inside the message's header": cut(MESSAGE, 2, between=stranger),
-            "inside the name": cut(MESSAGE, NAME_AT + 3, between=stranger),
+            "inside the name": cut(MESSAGE, _NAME_AT + 3, between=stranger),
         }.items():
             # what begins with a byte that no record begins with is not owed an alert
             tls = wire[0] != 99
@@ -186,10 +181,10 @@ def _strangers() -> Iterator[Case]:
             f"the hello in a record of {what}",
             "RFC 8446, 5.1",
             record(MESSAGE, kind),
-            server_name=_NAME,
+            server_name=NAME,
         )
     for size in (LARGEST + 1, LARGEST + 256, LARGEST + 257, 65_535):
-        message = encode(browser(_NAME, size=5 + size))
+        message = encode(browser(NAME, size=5 + size))
         yield Case(
             Group.CUTS,
             f"one record of {size:,} bytes",
@@ -201,20 +196,20 @@ def _strangers() -> Iterator[Case]:
         "a second message begins in the hello's record",
         "a message before a change of keys must end with its record (RFC 8446, 5.1)",
         record(MESSAGE + b"\1"),
-        server_name=_NAME,
+        server_name=NAME,
     )
     yield Case(
         Group.CUTS,
         "the same without TLS 1.3",
         "before TLS 1.3 a record may go on (RFC 5246, 6.2.1)",
-        record(encode(client_hello([server_name(_NAME)])) + b"\1"),
+        record(encode(client_hello([server_name(NAME)])) + b"\1"),
         may_refuse=True,
     )
 
 
 def _sizes() -> Iterator[Case]:
     why = "hellos grow: post-quantum key shares, tickets, certificate authorities"
-    quantum = encode(browser(_NAME, size=1_745, hybrid=True))
+    quantum = encode(browser(NAME, size=1_745, hybrid=True))
     yield Case(Group.CUTS, "a hello of 1.7 KiB, with a post-quantum share", why, records(quantum))
     sizes = {
         "5 KiB": 5 << 10,
@@ -240,27 +235,27 @@ def _sizes() -> Iterator[Case]:
         f"a hello of {_OPENSSL_MOST + 1:,} bytes, one too many",
         "every buffer has a cap, and OpenSSL's is that of a hello with every list full",
         records(largest(b"\0")),
-        server_name=_NAME,
+        server_name=NAME,
     )
     yield Case(
         Group.CUTS,
         "16 MiB announced, and one record of them sent",
         "the message's length is three bytes (RFC 8446, 4), and no promise to keep so much",
         record((b"\1\xff\xff\xff" + MESSAGE[4:]) + bytes(LARGEST - len(MESSAGE))),
-        server_name=_NAME,
+        server_name=NAME,
     )
 
 
 def sized(size: int, *, last: bool) -> bytes:
     """A message of `size` bytes for TLS 1.3, filled up in front of the name, or behind it."""
-    name = server_name(_NAME)
+    name = server_name(NAME)
     filling = padding(size - len(encode(client_hello([name, *TLS13]))) - 4)
     return encode(client_hello([filling, *TLS13, name] if last else [name, *TLS13, filling]))
 
 
 def largest(after: bytes = b"") -> bytes:
     """The hello with every list full; for TLS 1.2, since 1.3 allows one compression method only."""
-    name, most = server_name(_NAME), 65_535
+    name, most = server_name(NAME), 65_535
     filling = padding(most - len(encode(name.content)) - 2 * 4)
     ciphers = (u16s(*CIPHERS) * (most // 2))[: most - 1]
     return encode(
@@ -288,7 +283,7 @@ def _behind() -> Iterator[Case]:
         Group.CUTS,
         "16 KiB behind a hello that is cut",
         "what was read with the hello has to reach the backend, too",
-        cut(MESSAGE, NAME_AT + 3) + record(bytes(LARGEST), APPLICATION_DATA),
+        cut(MESSAGE, _NAME_AT + 3) + record(bytes(LARGEST), APPLICATION_DATA),
         Severity.HIGH,
         _TRAEFIK,
     )
@@ -300,13 +295,10 @@ def _behind() -> Iterator[Case]:
         Group.CUTS,
         "a decoy: another name in a field that is none",
         "a name is where RFC 6066, 3 puts it, and nowhere else",
-        records(encode(client_hello([*TLS13[:1], *decoy, *TLS13[2:], server_name(_NAME)]))),
+        records(encode(client_hello([*TLS13[:1], *decoy, *TLS13[2:], server_name(NAME)]))),
         Severity.HIGH,
     )
 
 
 def _bytes(wire: bytes) -> list[bytes]:
     return [wire[at : at + 1] for at in range(len(wire))]
-
-
-assert WIRE[0] == HANDSHAKE

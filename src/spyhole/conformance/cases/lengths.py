@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance.case import Case, Group, Severity
-from spyhole.conformance.cases.cuts import MESSAGE
+from spyhole.conformance.cases.plain import HELLO, MESSAGE, NAME
 from spyhole.conformance.hello import (
     CIPHERS,
     PSK_MODES,
@@ -14,7 +14,6 @@ from spyhole.conformance.hello import (
     Node,
     Vector,
     alpn,
-    browser,
     client_hello,
     encode,
     key_share,
@@ -29,12 +28,10 @@ from spyhole.conformance.hello import (
     u16s,
 )
 from spyhole.conformance.records import record, records
-from spyhole.conformance.routes import ALPHA_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NAME: Final = ALPHA_NAME.encode()
 _DISAGREE: Final = "lengths that disagree are a decode_error (RFC 8446, 6.2)"
 _LEFT_OVER: Final = "nothing may be left over (RFC 8446, 3.4 and 4.1.2)"
 _TWICE: Final = "an extension comes once (RFC 8446, 4.2); OpenSSL minds for those that it knows"
@@ -70,10 +67,10 @@ _RARE: Final = (
 
 
 def cases() -> list[Case]:
-    rare = client_hello([server_name(_NAME), *TLS13, *_RARE, pre_shared_key()])
-    seen = {length.name for length in lengths(browser(_NAME))}
+    rare = client_hello([server_name(NAME), *TLS13, *_RARE, pre_shared_key()])
+    seen = {length.name for length in lengths(HELLO)}
     return [
-        *_lies(browser(_NAME), set()),
+        *_lies(HELLO, set()),
         *_lies(rare, seen),
         *_record_lies(),
         *_lists(),
@@ -87,7 +84,7 @@ def _case(
 ) -> Case:
     return Case(
         *(Group.LENGTHS, name, why, records(message), severity),
-        server_name=_NAME,
+        server_name=NAME,
         may_refuse=True,
         family=family,
     )
@@ -120,7 +117,7 @@ def _record_lies() -> Iterator[Case]:
 
 
 def _lists() -> Iterator[Case]:
-    whole = [server_name(_NAME), *TLS13]
+    whole = [server_name(NAME), *TLS13]
     for size in (33, 64, 255):
         yield _case(
             f"a session id of {size} bytes",
@@ -176,7 +173,7 @@ def _lists() -> Iterator[Case]:
         yield _case(
             what,
             f"{empty} ({section if section.startswith('RFC') else f'RFC 8446, {section}'})",
-            encode(client_hello([server_name(_NAME), *others, *tail])),
+            encode(client_hello([server_name(NAME), *others, *tail])),
         )
     for extension in (
         plain(43, "supported_versions", b"\3\3\4\3"),
@@ -187,12 +184,12 @@ def _lists() -> Iterator[Case]:
         yield _case(
             f"half an entry in {extension.name}",
             "two-byte values come whole (RFC 8446, 3.4)",
-            encode(client_hello([server_name(_NAME), *others, extension])),
+            encode(client_hello([server_name(NAME), *others, extension])),
         )
 
 
 def _left_over() -> Iterator[Case]:
-    whole = [server_name(_NAME), *TLS13]
+    whole = [server_name(NAME), *TLS13]
     for count in (1, 4, 100):
         many = "a byte" if count == 1 else f"{count} bytes"
         yield _case(
@@ -203,7 +200,7 @@ def _left_over() -> Iterator[Case]:
             _LEFT_OVER,
             _message_with_tail(whole, bytes(count)),
         )
-        for extension in (server_name(_NAME), *TLS13, alpn(b"h2"), status_request(), PSK_MODES):
+        for extension in (server_name(NAME), *TLS13, alpn(b"h2"), status_request(), PSK_MODES):
             longer = extension._replace(content=(*extension.content, bytes(count)))
             others = [e for e in whole if e.kind != extension.kind]
             yield _case(
@@ -244,7 +241,7 @@ def _message_with_tail(extensions: list[Extension], tail: bytes) -> bytes:
 
 
 def _duplicates() -> Iterator[Case]:
-    whole = [server_name(_NAME), *TLS13]
+    whole = [server_name(NAME), *TLS13]
     for extension in (
         *TLS13,
         alpn(b"h2"),

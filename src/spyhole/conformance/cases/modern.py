@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance import ech
 from spyhole.conformance.case import Case, Group, Severity
+from spyhole.conformance.cases.plain import NAME
 from spyhole.conformance.hello import (
     PSK_MODES,
     TLS13,
@@ -25,7 +26,7 @@ from spyhole.conformance.records import (
     record,
     records,
 )
-from spyhole.conformance.routes import ALPHA, ALPHA_NAME, BETA_NAME, GAMMA, TERMINATED_NAMES
+from spyhole.conformance.routes import ALPHA, BETA_NAME, GAMMA, TERMINATED_NAMES
 from spyhole.conformance.tls13 import Tls13Client, TlsFailure
 
 if TYPE_CHECKING:
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from spyhole.conformance.client import Link
     from spyhole.conformance.oracle import OpenSsl
 
-_ALPHA: Final = ALPHA_NAME.encode()
 _BETA: Final = BETA_NAME.encode()
 _REQUEST: Final = b"who is there?"
 _SHOWN: Final = "without the key, the name that is shown is the name (RFC 9849, 7.1)"
@@ -55,16 +55,16 @@ def _case(
     severity: Severity = Severity.MEDIUM,
     may_refuse: bool = False,
 ) -> Case:
-    wire = records(encode(client_hello([server_name(_ALPHA), *TLS13, *extensions]))) + behind
-    return Case(Group.MODERN, name, why, wire, severity, server_name=_ALPHA, may_refuse=may_refuse)
+    wire = records(encode(client_hello([server_name(NAME), *TLS13, *extensions]))) + behind
+    return Case(Group.MODERN, name, why, wire, severity, server_name=NAME, may_refuse=may_refuse)
 
 
 def _ech() -> Iterator[Case]:
     high = Severity.HIGH
     sealed = ech.sealed(
-        lambda extension: client_hello([server_name(_ALPHA), *TLS13, extension]),
+        lambda extension: client_hello([server_name(NAME), *TLS13, extension]),
         client_hello([server_name(_BETA), *TLS13, ech.INNER], session_id=b""),
-        _ALPHA,
+        NAME,
     )
     yield Case(
         Group.MODERN, "Encrypted ClientHello, for another name inside", _SHOWN, records(sealed), high
@@ -107,16 +107,16 @@ def _psk() -> Iterator[Case]:
 
 
 def _retries() -> Iterator[Case]:
-    for name, second in {"the same": _ALPHA, "somebody else": _BETA}.items():
+    for name, second in {"the same": NAME, "somebody else": _BETA}.items():
         yield Case(
             Group.MODERN,
             f"passed through: a second hello that names {name}",
             _RETRY,
-            Tls13Client().first_hello(_ALPHA),
+            Tls13Client().first_hello(NAME),
             Severity.HIGH,
             script=_passed_through(second),
             backends=frozenset({ALPHA}),
-            may_refuse=second != _ALPHA,
+            may_refuse=second != NAME,
         )
     gamma, delta = (name.encode() for name in TERMINATED_NAMES)
     for name, second in {"the same": gamma, "somebody else": delta}.items():
@@ -139,7 +139,7 @@ def _passed_through(second: bytes) -> Callable[[Link, OpenSsl], Awaitable[None]]
 
     async def script(link: Link, oracle: OpenSsl) -> None:
         client = Tls13Client()
-        first = client.first_hello(_ALPHA)
+        first = client.first_hello(NAME)
         link.send(first)
         await link.decision()
         backend = link.backend
@@ -223,8 +223,7 @@ class _Records:
 
     async def _read(self, size: int) -> bytes:
         link, end = self._link, self._at + size
-        wait = link.stage.deadline + link.stage.patience
-        await link.until(lambda: len(link.received) >= end or link.ended, wait)
+        await link.until(lambda: len(link.received) >= end or link.ended, link.stage.longest)
         data = bytes(link.received[self._at : end])
         if len(data) < size:
             raise TlsFailure("")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance.case import Case, Group, Severity
+from spyhole.conformance.cases.plain import NAME
 from spyhole.conformance.hello import TLS13, Extension, Vector, browser, client_hello, encode, server_name
 from spyhole.conformance.records import records
 from spyhole.conformance.routes import (
     A_LABEL_NAME,
-    ALPHA_NAME,
     BETA_NAME,
     DOMAIN,
     LONG_LABEL_NAME,
@@ -21,7 +21,6 @@ from spyhole.conformance.routes import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_ALPHA: Final = ALPHA_NAME.encode()
 _BETA: Final = BETA_NAME.encode()
 
 _CASE: Final = "host names are compared without regard to case (RFC 6066, 3; RFC 4343)"
@@ -55,24 +54,24 @@ def _case(
 def _routed(routes: Routes) -> Iterator[Case]:
     high = Severity.HIGH
     names = list(routes.names)
-    yield _case("the first route's name", _ALPHA, "the plainest case there is", high)
+    yield _case("the first route's name", NAME, "the plainest case there is", high)
     yield _case(
         "the route in the middle", names[len(names) // 2].encode(), "the plainest case there is", high
     )
     yield _case("the last route's name", names[-1].encode(), "the plainest case there is", high)
     yield _case("a name without a route", f"nobody.{DOMAIN}".encode(), "the default is for these", high)
-    yield _case("upper case", _ALPHA.upper(), _CASE, high, "CVE-2026-53622")
+    yield _case("upper case", NAME.upper(), _CASE, high, "CVE-2026-53622")
     yield _case("mixed case", b"aLpHa.cOnFoRmAnCe.TeSt", _CASE, high, "CVE-2026-53622")
-    yield _case("a trailing dot", _ALPHA + b".", _DOT, cve="CVE-2022-23632")
-    yield _case("upper case and a trailing dot", _ALPHA.upper() + b".", _DOT, cve="CVE-2022-23632")
+    yield _case("a trailing dot", NAME + b".", _DOT, cve="CVE-2022-23632")
+    yield _case("upper case and a trailing dot", NAME.upper() + b".", _DOT, cve="CVE-2022-23632")
     yield _case("an underscore", UNDERSCORE_NAME.encode(), "not RFC 1123, but real hosts have it", high)
     yield _case("an A-label", A_LABEL_NAME.encode(), "how other scripts travel (RFC 5890, 2.3.2.1)", high)
     yield _case("a label of 63 bytes", LONG_LABEL_NAME.encode(), _LIMITS, high)
     yield _case("a name of 253 bytes", LONGEST_NAME.encode(), _LIMITS, high)
     yield _case("a name of 253 bytes and a trailing dot", LONGEST_NAME.encode() + b".", _DOT)
     for place, extensions in {
-        "first": [server_name(_ALPHA), *TLS13],
-        "last": [*TLS13, server_name(_ALPHA)],
+        "first": [server_name(NAME), *TLS13],
+        "last": [*TLS13, server_name(NAME)],
     }.items():
         yield Case(
             Group.NAMES,
@@ -86,13 +85,13 @@ def _routed(routes: Routes) -> Iterator[Case]:
 def _lookalikes() -> Iterator[Case]:
     high = Severity.HIGH
     for label, name in {
-        "one label more": b"www." + _ALPHA,
+        "one label more": b"www." + NAME,
         "one label less": DOMAIN.encode(),
-        "a longer first label": b"x" + _ALPHA,
-        "a shorter first label": _ALPHA[1:],
-        "another domain behind it": _ALPHA + b".example",
-        "a longer last label": _ALPHA + b"x",
-        "a letter for the dot": _ALPHA.replace(b".", b"x", 1),
+        "a longer first label": b"x" + NAME,
+        "a shorter first label": NAME[1:],
+        "another domain behind it": NAME + b".example",
+        "a longer last label": NAME + b"x",
+        "a letter for the dot": NAME.replace(b".", b"x", 1),
     }.items():
         yield _case(label, name, _EXACT, high)
 
@@ -100,22 +99,22 @@ def _lookalikes() -> Iterator[Case]:
 def _not_hosts() -> Iterator[Case]:
     high = Severity.HIGH
     for label, name in {
-        "a leading dot": b"." + _ALPHA,
-        "an empty label": _ALPHA.replace(b".", b"..", 1),
-        "two trailing dots": _ALPHA + b"..",
+        "a leading dot": b"." + NAME,
+        "an empty label": NAME.replace(b".", b"..", 1),
+        "two trailing dots": NAME + b"..",
         "a dot and nothing else": b".",
-        "NUL behind the name": _ALPHA + b"\0",
-        "NUL and another name": _ALPHA + b"\0." + _BETA,
-        "NUL before the name": b"\0" + _ALPHA,
-        "a newline behind the name": _ALPHA + b"\n",
-        "a newline and another name": _ALPHA + b"\n" + _BETA,
-        "CR LF behind the name": _ALPHA + b"\r\n",
-        "a space behind the name": _ALPHA + b" ",
-        "a space before the name": b" " + _ALPHA,
-        "a tab behind the name": _ALPHA + b"\t",
-        "a port": _ALPHA + b":443",
-        "a path": _ALPHA + b"/",
-        "a user": b"user@" + _ALPHA,
+        "NUL behind the name": NAME + b"\0",
+        "NUL and another name": NAME + b"\0." + _BETA,
+        "NUL before the name": b"\0" + NAME,
+        "a newline behind the name": NAME + b"\n",
+        "a newline and another name": NAME + b"\n" + _BETA,
+        "CR LF behind the name": NAME + b"\r\n",
+        "a space behind the name": NAME + b" ",
+        "a space before the name": b" " + NAME,
+        "a tab behind the name": NAME + b"\t",
+        "a port": NAME + b":443",
+        "a path": NAME + b"/",
+        "a user": b"user@" + NAME,
         "UTF-8": f"bücher.{DOMAIN}".encode(),
         "UTF-8 that looks like ASCII": "аlpha.conformance.test".encode(),
         "full-width letters": "ａlpha.conformance.test".encode(),
@@ -125,12 +124,12 @@ def _not_hosts() -> Iterator[Case]:
         "the soft hyphen of IDNA": "al\xadpha.conformance.test".encode(),
         "an asterisk": f"*.{DOMAIN}".encode(),
         "an asterisk alone": b"*",
-        "quotes": b'"' + _ALPHA + b'"',
-        "a backslash": _ALPHA.replace(b".", b"\\.", 1),
-        "a percent escape": _ALPHA.replace(b".", b"%2e", 1),
-        "a comma and another name": _ALPHA + b"," + _BETA,
-        "a semicolon and another name": _ALPHA + b";" + _BETA,
-        "an escape sequence": b"\x1b[31m" + _ALPHA,
+        "quotes": b'"' + NAME + b'"',
+        "a backslash": NAME.replace(b".", b"\\.", 1),
+        "a percent escape": NAME.replace(b".", b"%2e", 1),
+        "a comma and another name": NAME + b"," + _BETA,
+        "a semicolon and another name": NAME + b";" + _BETA,
+        "an escape sequence": b"\x1b[31m" + NAME,
     }.items():
         yield _case(label, name, _HOST, high)
     for label, name in {
@@ -150,7 +149,7 @@ def _long() -> Iterator[Case]:
         "a name of 255 bytes": b"nn" + LONGEST_NAME.encode(),
         "a name of 256 bytes": b"nn." + LONGEST_NAME.encode(),
         "a name of 1,000 bytes": b"n" * 990 + b".test.test",
-        "a name of 1,000 bytes that ends in a route's": b"n." * 489 + _ALPHA,
+        "a name of 1,000 bytes that ends in a route's": b"n." * 489 + NAME,
         "a name of 60,000 bytes": b"n" * 60_000,
     }.items():
         yield _case(label, name, _LIMITS, Severity.MEDIUM, "CVE-2023-25076")
@@ -163,10 +162,10 @@ def _long() -> Iterator[Case]:
         records(encode(client_hello([server_name(b"n" * size), *TLS13]))),
         cve="CVE-2023-25076",
     )
-    listed = Vector("server_name: list", 2, (b"\0\xff\xff", _ALPHA))
+    listed = Vector("server_name: list", 2, (b"\0\xff\xff", NAME))
     yield _case(
         "a name that says to have 65,535 bytes",
-        _ALPHA,
+        NAME,
         "lengths that disagree are no name (RFC 8446, 3.4)",
         names=Extension(0, "server_name", (listed,)),
     )
@@ -175,7 +174,7 @@ def _long() -> Iterator[Case]:
 def _lists() -> Iterator[Case]:
     high = Severity.HIGH
     other = server_name(b"something else", kind=1).content[0]
-    host = server_name(_ALPHA).content[0]
+    host = server_name(NAME).content[0]
     assert isinstance(other, Vector)
     assert isinstance(host, Vector)
     both = "two names, of which two readers take two"
@@ -188,16 +187,16 @@ def _lists() -> Iterator[Case]:
     yield _case("an empty server_name extension", None, _LIST, names=Extension(0, "server_name", ()))
     yield _case("an empty list", None, _LIST, names=server_name())
     yield _case("an empty name", b"", _LIST)
-    yield _case("two names", _ALPHA, both, high, names=server_name(_ALPHA, _BETA))
-    yield _case("the same name twice", _ALPHA, _LIST, names=server_name(_ALPHA, _ALPHA))
-    yield _case("an unknown name type first", _ALPHA, both, high, names=listed(other, host))
-    yield _case("an unknown name type last", _ALPHA, both, high, names=listed(host, other))
-    yield _case("an unknown name type alone", None, _LIST, names=server_name(_ALPHA, kind=1))
-    yield _case("name type 255", None, _LIST, names=server_name(_ALPHA, kind=255))
+    yield _case("two names", NAME, both, high, names=server_name(NAME, _BETA))
+    yield _case("the same name twice", NAME, _LIST, names=server_name(NAME, NAME))
+    yield _case("an unknown name type first", NAME, both, high, names=listed(other, host))
+    yield _case("an unknown name type last", NAME, both, high, names=listed(host, other))
+    yield _case("an unknown name type alone", None, _LIST, names=server_name(NAME, kind=1))
+    yield _case("name type 255", None, _LIST, names=server_name(NAME, kind=255))
     for label, names in {
-        "two server_name extensions": (_ALPHA, _BETA),
-        "two server_name extensions, the other first": (_BETA, _ALPHA),
-        "two server_name extensions, both the same": (_ALPHA, _ALPHA),
+        "two server_name extensions": (NAME, _BETA),
+        "two server_name extensions, the other first": (_BETA, NAME),
+        "two server_name extensions, both the same": (NAME, NAME),
     }.items():
         first, second = map(server_name, names)
         for place, extensions in {

@@ -6,7 +6,7 @@ import hashlib
 from typing import Final
 
 from spyhole.conformance.case import Case, Group, Severity
-from spyhole.conformance.cases.cuts import WIRE
+from spyhole.conformance.cases.plain import WIRE
 
 _NOT_TLS: Final = "not TLS, so nothing that routes by server name may take it for a client of a backend"
 

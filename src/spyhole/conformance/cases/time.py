@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance.backends import GOODBYE, Connection
 from spyhole.conformance.case import Case, Group, Severity, Then
-from spyhole.conformance.cases.cuts import MESSAGE, WIRE
+from spyhole.conformance.cases.plain import MESSAGE, NAME, WIRE
 from spyhole.conformance.hello import browser, encode
 from spyhole.conformance.records import EMPTY, records
-from spyhole.conformance.routes import ALPHA, ALPHA_NAME
+from spyhole.conformance.routes import ALPHA
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -75,7 +75,7 @@ def _trickles(deadline: float) -> Iterator[Case]:
 def _ends() -> Iterator[Case]:
     for then, what in {Then.FIN: "the client ends", Then.RESET: "the client resets"}.items():
         # a random of its own tells whose bytes a backend got when the client is not there to see it
-        wire = records(encode(browser(ALPHA_NAME.encode(), random=then.name.encode().ljust(32))))
+        wire = records(encode(browser(NAME, random=then.name.encode().ljust(32))))
         for size in range(len(wire)):
             yield Case(
                 Group.TIME,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from spyhole.conformance.case import Case, Group, Severity
-from spyhole.conformance.cases.cuts import MESSAGE
+from spyhole.conformance.cases.plain import MESSAGE, NAME
 from spyhole.conformance.hello import (
     RANDOM,
     SESSION_ID,
@@ -23,12 +23,10 @@ from spyhole.conformance.hello import (
     u16s,
 )
 from spyhole.conformance.records import record, records
-from spyhole.conformance.routes import ALPHA_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_NAME: Final = ALPHA_NAME.encode()
 _GREASE: Final = (0x0A0A, 0x1A1A, 0xFAFA)
 _RECORD: Final = "a record's version is 3.x, and which is not looked at (RFC 8446, 5.1)"
 _HELLO: Final = "a hello's version is there for older servers (RFC 8446, 4.1.2)"
@@ -50,7 +48,7 @@ def _case(
     may_refuse: bool = False,
     tls: bool = True,
 ) -> Case:
-    return Case(Group.VERSIONS, name, why, wire, severity, cve, _NAME, may_refuse=may_refuse, tls=tls)
+    return Case(Group.VERSIONS, name, why, wire, severity, cve, NAME, may_refuse=may_refuse, tls=tls)
 
 
 def _records() -> Iterator[Case]:
@@ -70,20 +68,20 @@ def _hellos() -> Iterator[Case]:
         yield _case(
             f"a hello of version {_dotted(version)}, without supported_versions",
             _HELLO,
-            records(encode(client_hello([server_name(_NAME), *TLS13[1:3]], legacy=version))),
+            records(encode(client_hello([server_name(NAME), *TLS13[1:3]], legacy=version))),
         )
     for version in (0x0301, 0x0304, 0x0300, 0x0002, 0x0200, 0x0400, 0xFEFD, 0xFFFF):
         yield _case(
             f"a hello of version {_dotted(version)}, with TLS 1.3 in supported_versions",
             _HELLO,
-            records(encode(client_hello([server_name(_NAME), *TLS13], legacy=version))),
+            records(encode(client_hello([server_name(NAME), *TLS13], legacy=version))),
             may_refuse=version not in (0x0301, 0x0304),
         )
     for version in (0x0300, 0x0002, 0x0200):
         yield _case(
             f"a hello of version {_dotted(version)}",
             "SSL 3.0 and older are gone (RFC 7568, RFC 6176)",
-            records(encode(client_hello([server_name(_NAME)], legacy=version))),
+            records(encode(client_hello([server_name(NAME)], legacy=version))),
         )
     yield Case(
         Group.VERSIONS,
@@ -95,7 +93,7 @@ def _hellos() -> Iterator[Case]:
 
 def _listed() -> Iterator[Case]:
     def hello(versions: Extension) -> bytes:
-        return records(encode(client_hello([server_name(_NAME), versions, *TLS13[1:]])))
+        return records(encode(client_hello([server_name(NAME), versions, *TLS13[1:]])))
 
     only = "a client of TLS 1.3 alone is a client of TLS"
     yield _case(
