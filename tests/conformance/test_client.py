@@ -20,7 +20,9 @@ CASE = Case(Group.CUTS, "a hello", "a reason", WIRE)
 ALERT = bytes.fromhex("15030300020232")
 
 
-def came(proxy: Proxy, oracle: OpenSsl, case: Case = CASE, *, patience: float = 30.0) -> Came:
+def came(
+    proxy: Proxy, oracle: OpenSsl, case: Case = CASE, *, deadline: float = 0.05, patience: float = 30.0
+) -> Came:
     async def story() -> Came:
         served = asyncio.Event()
         async with Backends(("alpha",)) as backends:
@@ -36,7 +38,7 @@ def came(proxy: Proxy, oracle: OpenSsl, case: Case = CASE, *, patience: float = 
 
             async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
                 host, port = server.sockets[0].getsockname()
-                stage = Stage(host, port, backends, 0.05, patience, asyncio.Semaphore(1))
+                stage = Stage(host, port, backends, deadline, patience, asyncio.Semaphore(1))
                 try:
                     return await play(case, stage, oracle)
                 finally:
@@ -106,6 +108,15 @@ def test_it_is_left_open(oracle: OpenSsl) -> None:
     seen = came(waiting, oracle, patience=0.1)
     assert (seen.backend, seen.ended) == (None, False)
     assert seen.seconds >= 0.15
+
+
+def test_it_is_ended_early_or_in_time(oracle: OpenSsl) -> None:
+    async def in_time(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, _: Backends) -> None:
+        await asyncio.sleep(0.05)
+
+    part = replace(CASE, wire=WIRE[:40])
+    assert came(ending(b""), oracle, part, deadline=600.0).early
+    assert not came(in_time, oracle, part, deadline=0.05).early
 
 
 def test_a_client_that_ends_or_resets(oracle: OpenSsl) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from spyhole.conformance.case import Case, Group, Severity
+from spyhole.conformance.case import Case, Group, Severity, Then
 from spyhole.conformance.expect import Expected
 from spyhole.conformance.scoring import AlertMark, Came, Mark, Result, Tally, not_tried, score
 
@@ -61,6 +63,20 @@ def test_marks(expected: Expected, came: Came, mark: Mark) -> None:
 )
 def test_alerts_are_a_mark_of_their_own(expected: Expected, came: Came, alert: AlertMark | None) -> None:
     assert result(expected, came).alert is alert
+
+
+@pytest.mark.parametrize(
+    ("case", "mark"),
+    [
+        (CASE, Mark.TURNED_AWAY),
+        (replace(CASE, then=Then.FIN), Mark.RIGHT),
+        (replace(CASE, may_refuse=True), Mark.RIGHT),
+        (FOREIGN, Mark.RIGHT),
+    ],
+    ids=["there is time left", "the client has ended", "it may be refused", "it is not TLS"],
+)
+def test_a_part_of_a_hello_is_waited_for(case: Case, mark: Mark) -> None:
+    assert result(WAITS, Came(ended=True, early=True), case).mark is mark
 
 
 def test_a_proxy_that_tells_other_protocols_no_in_their_words_has_refused() -> None:

@@ -88,6 +88,16 @@ class Case:
     backends: frozenset[str] | None = None
     """Where it belongs, for a script; otherwise the server name tells."""
 
+    @property
+    def has_time(self) -> bool:
+        """The rest of it may still come, and be right: up to the deadline it is to be waited for."""
+        return self.then is Then.HOLD and self.tls and not self.may_refuse
+
+    @property
+    def takes(self) -> float:
+        """Seconds that the client means to take for sending it."""
+        return self.gap * (len(self.pieces) - 1)
+
     def is_called(self, pattern: str) -> bool:
         """Whether the pattern is its group, or fits its name or its family's."""
         return pattern == self.group or any(fnmatchcase(name, pattern) for name in (self.name, self.family))

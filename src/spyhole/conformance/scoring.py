@@ -30,6 +30,8 @@ class Came(NamedTuple):
     """The fatal alert that the client got, in the clear and alone."""
     seconds: float = 0.0
     """From connecting until it was routed or ended, or was given up."""
+    early: bool = False
+    """It was ended when no half of the deadline had passed."""
     note: str = ""
 
     def __str__(self) -> str:
@@ -60,7 +62,7 @@ class Mark(StrEnum):
     RIGHT = "right", "as it should be"
     MISROUTED = "misrouted", "it reached a backend that is not its own"
     FORWARDED = "forwarded", "OpenSSL refuses it, or it is not whole, and a backend got it all the same"
-    TURNED_AWAY = "turned away", "a legal hello was refused"
+    TURNED_AWAY = "turned away", "a legal hello was refused, or a part of one not waited for"
     CHANGED = "changed", "it reached its backend, but bytes were lost, changed or added"
     LEFT_OPEN = "left open", "neither routed nor ended, 5 s (`--patience`) after the deadline"
     NOT_TRIED = "not tried", "the proxy has no means for it, or is not set up for it"
@@ -128,6 +130,8 @@ def _mark(case: Case, expected: Expected, came: Came) -> Mark:
     # a proxy that tells a client of another protocol in its own words that it is wrong here has refused it
     if not came.ended and not (came.answered and not case.tls):
         return Mark.LEFT_OPEN
+    if expected.waits and came.early and case.has_time:
+        return Mark.TURNED_AWAY
     return Mark.RIGHT if expected.refusal else Mark.TURNED_AWAY
 
 

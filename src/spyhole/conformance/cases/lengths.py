@@ -112,6 +112,7 @@ def _record_lies() -> Iterator[Case]:
             "a record is as long as its header says (RFC 8446, 5.1)",
             record(MESSAGE, size=len(MESSAGE) + by),
             Severity.LOW,
+            may_refuse=True,
             family="the length of record",
         )
 

@@ -54,10 +54,10 @@ def _stalls() -> Iterator[Case]:
 
 def _trickles(deadline: float) -> Iterator[Case]:
     gap = min(1.0, deadline / 4)
-    for name, wire, size in (
-        ("a byte", WIRE, 1),
-        ("a record of one byte", records(MESSAGE, [1]), 6),
-        ("an empty record", EMPTY * 32 + WIRE, 5),
+    for name, wire, size, may_refuse in (
+        ("a byte", WIRE, 1, False),
+        ("a record of one byte", records(MESSAGE, [1]), 6, False),
+        ("an empty record", EMPTY * 32 + WIRE, 5, True),
     ):
         # OpenSSL is asked about what can be there by the deadline, and waits for more of each
         pieces = tuple(wire[at : at + size] for at in range(0, len(wire), size))[:32]
@@ -69,7 +69,17 @@ def _trickles(deadline: float) -> Iterator[Case]:
             cve=_CAREFUL,
             pieces=pieces,
             gap=gap,
+            may_refuse=may_refuse,
         )
+    pause = min(1.0, deadline / 2)
+    yield Case(
+        Group.TIME,
+        f"a hello of which the second half comes after {pause:g} s",
+        "until the deadline a client has time",
+        WIRE,
+        pieces=(WIRE[: len(WIRE) // 2], WIRE[len(WIRE) // 2 :]),
+        gap=pause,
+    )
 
 
 def _ends() -> Iterator[Case]:
