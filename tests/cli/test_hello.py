@@ -16,6 +16,7 @@ from click.testing import CliRunner, Result
 
 from spyhole.cli.hello import hello as command
 from spyhole.wire.alerts import Alert
+from support.backends import BOUND
 from support.hellos import captured, hello, record, records, server_name, vector
 
 CHROME = next(real for real in captured() if "chrome146" in real.client)
@@ -174,7 +175,7 @@ def test_the_next_connection_is_decoded_and_answered(
             for piece in pieces:
                 client.sendall(piece)
             answered = b"".join(iter(lambda: client.recv(100), b""))
-        output, errors = process.communicate()
+        output, errors = process.communicate(timeout=BOUND)
         assert answered == (alert.record() if alert else b"")
         assert process.returncode == code, errors
         if code == 0:
@@ -185,7 +186,7 @@ def test_a_client_that_goes_away_early() -> None:
     with listening() as (process, address):
         with socket.create_connection(address) as client:
             client.sendall(CHROME.wire[:100])
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=BOUND)
         assert process.returncode == 1
         assert errors.startswith("error: cut_short: 100 bytes")
 
@@ -193,13 +194,13 @@ def test_a_client_that_goes_away_early() -> None:
 def test_ctrl_c_ends_it_neatly() -> None:
     with listening() as (process, _):
         process.send_signal(signal.SIGINT)
-        output, errors = process.communicate()
+        output, errors = process.communicate(timeout=BOUND)
         assert (process.returncode, output, errors) == (130, "", "")
 
 
 def test_waits_no_longer_than_told() -> None:
     with listening("--timeout", "0.01") as (process, _):
-        _, errors = process.communicate()
+        _, errors = process.communicate(timeout=BOUND)
         assert process.returncode == 1
         assert "nobody connected" in errors
 
