@@ -88,7 +88,7 @@ def test_the_table_decides_as_the_naive_matcher_and_explain_as_match(
 ) -> None:
     routes = data.draw(world.tables)
     table = RouteTable(routes)
-    for knock in data.draw(st.lists(world.knocks, min_size=1, max_size=8)):
+    for knock in data.draw(world.knocks)[:8]:
         decision = table.match(*knock[:4], tls=knock.tls)
         assert decision.route is plainly(routes, *knock)
         explanation = table.explain(*knock[:4], tls=knock.tls)
@@ -129,7 +129,7 @@ def cost(table: RouteTable, name: str) -> tuple[int, int]:
     return Counting.lookups, len(table.explain(name, (), "10.0.0.1", "web").tried)
 
 
-@pytest.mark.parametrize("count", [10, 10_000])
+@pytest.mark.parametrize("count", [10, 3_334])  # of each kind: 10,000 in all
 def test_the_cost_does_not_grow_with_the_number_of_routes(count: int) -> None:
     table = RouteTable(
         routes_of(
