@@ -12,6 +12,9 @@ FUZZ_FLAGS ?=
 SOAK_FLAGS ?=
 TEST_FLAGS ?=
 
+# What `make test` does a little of, besides tests/e2e/worn_down.
+HEAVY := $(addprefix tests/e2e/test_,bytes_arrive.py every_hello.py limits.py)
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all worn-down outside check fmt fuzz soak bench bench-quick clean
 
@@ -37,9 +40,9 @@ test: $(READY)  ## run the tests (as root it first installs the peers that they 
 test-all:  ## run the tests under every supported Python that is found
 	@scripts/test-all $(TEST_FLAGS)
 
-worn-down: $(READY)  ## the tests of a proxy under attack at full scale, with figures (some minutes)
+worn-down: $(READY)  ## the tests of a proxy under attack, and the heavy ones, at full scale, with figures (some minutes)
 	@scripts/install-test-peers
-	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/e2e/worn_down $(TEST_FLAGS)
+	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/e2e/worn_down $(HEAVY) $(TEST_FLAGS)
 
 outside: $(READY)  ## sslyze, testssl.sh, slowhttptest, h2load and wrk against Spyhole (some minutes)
 	@scripts/install-test-peers

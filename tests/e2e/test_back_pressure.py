@@ -230,7 +230,7 @@ def test_answers_that_a_client_does_not_read(front: Front, tmp_path: Path) -> No
     sock.connect(front.proxy.sockaddr())
     with TlsClient(sock, context, "end.test") as client, front.listener.accept() as upstream:
         writer = Tls13Writer(client.tls, tmp_path / "keys")
-        requests = b"".join(writer.key_update() for _ in range(60_000))
+        requests = b"".join(writer.key_update() for _ in range(20_000))
         sent = send_until_stuck(sock, requests)
         steady(lambda: front.in_kernel(sock, upstream))
         asked, answered = front.in_kernel(sock, upstream), front.in_kernel_back(sock, upstream)

@@ -22,9 +22,13 @@ from support.clients import (
     send_until_stuck,
 )
 from support.proc import open_files
+from support.scale import scaled
 from support.spyhole_process import SpyholeProcess
 
 MIB = 1 << 20
+MUCH = scaled(1024, small=256)
+"""MiB; far more than all queues on the way."""
+MUCH_TLS = scaled(128, small=64)
 VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
 
 
@@ -82,8 +86,8 @@ HELLO = client_hello("pass.test")
 
 
 class TestBulk:
-    def test_a_gibibyte_each_way_through_passthrough(self, proxy_to: ProxyTo) -> None:
-        up, down = Flood(1024), Flood(1024)
+    def test_bulk_each_way_through_passthrough(self, proxy_to: ProxyTo) -> None:
+        up, down = Flood(MUCH), Flood(MUCH)
         pipes: list[int] = []
 
         def count_pipes() -> int:
@@ -94,7 +98,7 @@ class TestBulk:
             up.check(connection.recv_into)
             for number, piece in enumerate(down):
                 connection.sendall(piece)
-                if number == 512:
+                if number == MUCH // 2:
                     pipes.append(count_pipes())
             connection.shutdown(socket.SHUT_WR)
             return b"all"
@@ -111,14 +115,14 @@ class TestBulk:
             assert backend.ended() == Ended(b"all", "eof")
         assert pipes[0] > at_rest, "the kernel carries bulk, through a pipe"
         (record,) = proxy.access_records(1)
-        assert (record["bytes_in"], record["bytes_out"]) == (1024 * MIB + len(HELLO), 1024 * MIB)
+        assert (record["bytes_in"], record["bytes_out"]) == (MUCH * MIB + len(HELLO), MUCH * MIB)
         assert (record["reason"], record["ended_by"]) == ("closed", "client")
 
     @VERSIONS
-    def test_128_mebibytes_each_way_through_termination(
+    def test_bulk_each_way_through_termination(
         self, proxy_to: ProxyTo, authority: Authority, version: ssl.TLSVersion
     ) -> None:
-        up, down = Flood(128), Flood(128)
+        up, down = Flood(MUCH_TLS), Flood(MUCH_TLS)
 
         def serve(connection: socket.socket) -> bytes:
             up.check(connection.recv_into, ends=False)
@@ -137,11 +141,11 @@ class TestBulk:
                 assert client.unwrap().recv(1) == b""
             assert backend.ended() == Ended(b"", "eof")
         (record,) = proxy.access_records(1)
-        assert (record["bytes_in"], record["bytes_out"]) == (128 * MIB, 128 * MIB)
+        assert (record["bytes_in"], record["bytes_out"]) == (MUCH_TLS * MIB, MUCH_TLS * MIB)
         assert (record["reason"], record["ended_by"]) == ("closed", "upstream")
 
     def test_both_ways_at_once(self, proxy_to: ProxyTo) -> None:
-        up, down = Flood(256), Flood(256)
+        up, down = Flood(MUCH // 2), Flood(MUCH // 2)
 
         def serve(connection: socket.socket) -> bytes:
             assert read_exactly(connection, len(HELLO)) == HELLO
