@@ -17,7 +17,7 @@ from spyhole.conformance.peers import PEERS
 from support.program import Program, descendants
 from support.tools import needs
 
-FEW = ("--peer", "spyhole", "--patience", "60", "--routes", "1", "--only", "modern", "--only", "upper case")
+FEW = ("--peer", "spyhole", "--patience", "60", "--routes", "1", "--only", "upper case")
 
 
 def run(*arguments: str) -> Result:
@@ -31,11 +31,11 @@ def test_text() -> None:
     assert lines[0].startswith("spyhole ")
     assert "judged by OpenSSL" in lines[0]
     assert any(line.startswith("  ✓ upper case ") for line in lines)
-    assert lines[-1].startswith("All 25 are right, in ")
+    assert lines[-1].startswith("All 2 are right, in ")
 
 
 def test_json() -> None:
-    result = run(*FEW, "--format", "json")
+    result = run(*FEW, "--only", "modern", "--format", "json")
     assert result.exit_code == 0, result.output
     document = json.loads(result.output)
     assert document["proxy"] == "spyhole"
