@@ -8,11 +8,17 @@ from contextlib import ExitStack
 
 import pytest
 
+from spyhole.net.handshake import serve_tls
 from spyhole.net.loop import running_loop
+from spyhole.net.peek import peek
 from spyhole.net.stream import Stream
+from spyhole.net.tls import TlsEngine
 from spyhole.net.turns import Turns
+from spyhole.wire.client_hello import ClientHello
+from support.certificates import Authority
+from support.clients import client_hello
 from support.ends import pair, stream_on
-from support.play import play
+from support.play import play, until
 
 
 def streams(closing: ExitStack, count: int) -> list[Stream]:
@@ -50,6 +56,34 @@ def test_alone_nobody_waits() -> None:
                 await asyncio.sleep(0)  # the next turn
                 before = loop.hot.turn
                 assert await turn_of(turns, one) == before
+
+    play(story())
+
+
+def test_handshakes_take_turns(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[int] = []
+
+    class Engine(TlsEngine):
+        def handshake(self) -> bool:
+            begun.append(running_loop().hot.turn)
+            return super().handshake()
+
+    monkeypatch.setattr("spyhole.net.handshake.TlsEngine", Engine)
+    context = authority.issue("a.test").server_context()
+
+    async def story() -> None:
+        with ExitStack() as closing:
+            serving = []
+            for one in streams(closing, 5):
+                one.ahead = client_hello("a.test")
+                hello = await peek(one)
+                assert isinstance(hello, ClientHello)
+                serving.append(asyncio.ensure_future(serve_tls(one, context, hello)))
+            await until(lambda: len(begun) == 5)
+            assert begun == list(range(begun[0], begun[0] + 5))
+            for task in serving:
+                task.cancel()
+            await asyncio.wait(serving)
 
     play(story())
 
