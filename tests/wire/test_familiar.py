@@ -57,9 +57,15 @@ def changed(random: Random, wire: bytes) -> bytes:
         places.append((start, start + 4 + len(extension.body)))
         if extension.kind in {0, 41, 51}:
             places += [(start + 4, start + 4 + len(extension.body))] * 4
+        if extension.kind == 51:
+            pos = start + 6
+            while pos < start + 4 + len(extension.body):  # group, size, share
+                size = int.from_bytes(wire[pos + 2 : pos + 4])
+                places += [(pos + 4, pos + 4 + size)] * 2
+                pos += 4 + size
     for _ in range(random.randint(1, 3)):
         start, stop = random.choice(places)
-        at = random.randint(start, max(start, stop - 1))
+        at = random.choice([start, random.randint(start, max(start, stop - 1))])
         put = random.choice([random.randbytes(random.randint(1, 4)), random.choice(SHARES)])
         wire = (wire[:at] + put + wire[at + len(put) :])[: len(wire)]
     return wire
