@@ -78,7 +78,9 @@ def fuzz(names: tuple[str, ...] | list[str], runs: int, seconds: int) -> int:
         outcome = child(name, *flags, BUILD / name, CORPUS / name)
         total += outcome.executions
         failed += outcome.status != 0
-        verdict = "ok" if not outcome.status else f"FAILED: see {BUILD / name}-crash-*"
+        verdict = "ok" if outcome.executions >= wanted else f"ok, but not {wanted:,}: {seconds} s were over"
+        if outcome.status:
+            verdict = f"FAILED: see {BUILD / name}-crash-*"
         print(
             f"{name:<12} {outcome.executions:>10,} {outcome.seconds:>8.1f} {outcome.covered:>6}  {verdict}",
             flush=True,
