@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -33,16 +33,20 @@ class Then(Enum):
     RESET = "resets the connection"
 
 
-class Group(StrEnum):
-    """The groups, in the order in which they are shown."""
+class Described(StrEnum):
+    """Words, each with a sentence that says what it means."""
 
     description: str
 
-    def __new__(cls, value: str, description: str) -> Group:
+    def __new__(cls, value: str, description: str) -> Self:
         member = str.__new__(cls, value)
         member._value_ = value
         member.description = description
         return member
+
+
+class Group(Described):
+    """The groups, in the order in which they are shown."""
 
     CUTS = "cuts", "one hello, cut over segments and records in every way, and of every size"
     NAMES = "names", "server names, and what is none"

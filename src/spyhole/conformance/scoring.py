@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spyhole.conformance.alerts import alert_name
-from spyhole.conformance.case import Case, Group, Severity
+from spyhole.conformance.case import Case, Described, Group, Severity
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -48,16 +48,8 @@ class Came(NamedTuple):
         return f"{said} ({self.note})" if self.note else said
 
 
-class Mark(StrEnum):
+class Mark(Described):
     """How a proxy does with one case."""
-
-    description: str
-
-    def __new__(cls, value: str, description: str) -> Mark:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.description = description
-        return member
 
     RIGHT = "right", "as it should be"
     MISROUTED = "misrouted", "it reached a backend that is not its own"
