@@ -13,16 +13,15 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from support.backends import BOUND
-from support.certificates import TLS_1_2, TLS_1_3, Authority
+from support.carrying import Carrying, carrying_proxy
+from support.certificates import TLS_1_2, TLS_1_3
 from support.clients import (
     STUCK,
-    Listener,
     TlsClient,
     client_hello,
     client_socket,
@@ -32,7 +31,6 @@ from support.clients import (
     send_until_stuck,
 )
 from support.proc import cpu_ticks, queues
-from support.spyhole_process import SpyholeProcess
 from support.tls13 import Tls13Writer
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -41,11 +39,8 @@ HELLO = client_hello("pass.test")
 MORE_THAN_ALL_QUEUES = 64 * MIB
 
 
-@dataclass
-class Front:
-    proxy: SpyholeProcess
-    listener: Listener
-    authority: Authority
+class Front(Carrying):
+    """What it holds is told by the kernel's queues around it."""
 
     @property
     def worker(self) -> int:
@@ -78,24 +73,8 @@ class Front:
 
 @pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    directory = tmp_path_factory.mktemp("front")
-    authority = Authority(directory)
-    leaf = authority.issue("end.test")
-    with Listener() as listener:
-        proxy = SpyholeProcess(
-            *("--listen", "127.0.0.1:0", "--workers", "1", "--cert", leaf.cert, "--key", leaf.key),
-            *(
-                "--route",
-                f"pass.test={listener.address}",
-                "--route",
-                f"end.test=terminate:{listener.address}",
-            ),
-            directory=directory,
-        )
-        try:
-            yield Front(proxy, listener, authority)
-        finally:
-            proxy.finish()
+    with carrying_proxy(tmp_path_factory.mktemp("front")) as carrying:
+        yield Front(*carrying)
 
 
 def assert_slowed(front: Front, sender: socket.socket, data: bytes) -> int:

@@ -8,14 +8,14 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from support.backends import BOUND
-from support.certificates import TLS_1_2, TLS_1_3, Authority
+from support.carrying import Carrying, carrying_proxy
+from support.certificates import TLS_1_2, TLS_1_3
 from support.clients import (
     Listener,
     TlsClient,
@@ -40,35 +40,10 @@ VERSIONS = pytest.mark.parametrize("version", [TLS_1_2, TLS_1_3])
 HELLO = client_hello("pass.test")
 
 
-@dataclass
-class Front:
-    """One proxy, and the listener that is its upstream, for all the tests of endings."""
-
-    proxy: SpyholeProcess
-    listener: Listener
-    authority: Authority
-
-
 @pytest.fixture(scope="module")
-def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
-    directory = tmp_path_factory.mktemp("front")
-    authority = Authority(directory)
-    leaf = authority.issue("end.test")
-    with Listener() as listener:
-        proxy = SpyholeProcess(
-            *("--listen", "127.0.0.1:0", "--workers", "1", "--cert", leaf.cert, "--key", leaf.key),
-            *(
-                "--route",
-                f"pass.test={listener.address}",
-                "--route",
-                f"end.test=terminate:{listener.address}",
-            ),
-            directory=directory,
-        )
-        try:
-            yield Front(proxy, listener, authority)
-        finally:
-            proxy.finish()
+def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Carrying]:
+    with carrying_proxy(tmp_path_factory.mktemp("front")) as carrying:
+        yield carrying
 
 
 class Connection(NamedTuple):
@@ -87,7 +62,7 @@ class TlsConnection(NamedTuple):
     ending: Callable[[], tuple[str, str]]
 
 
-def ending_of(front: Front, client: socket.socket) -> Callable[[], tuple[str, str]]:
+def ending_of(front: Carrying, client: socket.socket) -> Callable[[], tuple[str, str]]:
     host, port = client.getsockname()
 
     def ending() -> tuple[str, str]:
@@ -115,14 +90,14 @@ def terminated(
 
 
 @pytest.fixture
-def plain(front: Front) -> Iterator[Connection]:
+def plain(front: Carrying) -> Iterator[Connection]:
     client, upstream = passed(front.proxy, front.listener)
     with client, upstream:
         yield Connection(client, upstream, ending_of(front, client))
 
 
 @pytest.fixture(params=[TLS_1_2, TLS_1_3], ids=["1.2", "1.3"])
-def secure(front: Front, request: pytest.FixtureRequest) -> Iterator[TlsConnection]:
+def secure(front: Carrying, request: pytest.FixtureRequest) -> Iterator[TlsConnection]:
     context = front.authority.client_context(version=request.param)
     client, upstream = terminated(front.proxy, front.listener, context)
     with client, upstream:
