@@ -27,7 +27,6 @@ inetd: false;
 numeric: true;
 timeout: {math.ceil(job.deadline)};
 on-timeout: "anyprot";
-user: "root";
 listen: ( {{ host: "127.0.0.1"; port: "{job.port}"; }} );
 protocols: (
 {listed}
