@@ -26,6 +26,7 @@ from spyhole.outcome import EndedBy, Reason
 from spyhole.wire.client_hello import ClientHello
 from support.backends import BOUND
 from support.ends import End, TlsEnd, pair, stream_on
+from support.play import until
 
 AUTHORITY = trustme.CA()
 CERTIFICATE = AUTHORITY.issue_cert("a.test", key_type=trustme.KeyType.ECDSA)
@@ -73,12 +74,6 @@ def play(story: Story, *, tls: bool = False, **timeouts: float | None) -> tuple[
     client.sock.close()
     upstream.sock.close()
     return ending, client, upstream
-
-
-async def until(condition: Callable[[], object]) -> None:
-    """Let the world turn until it holds."""
-    while not condition():  # noqa: ASYNC110
-        await asyncio.sleep(0)
 
 
 def test_a_fin_becomes_a_fin_and_the_other_way_goes_on() -> None:
