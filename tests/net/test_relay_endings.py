@@ -244,43 +244,82 @@ def test_a_tls_client_that_only_writes_loses_nothing() -> None:
     assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLOSED)
 
 
-def test_what_the_engine_holds_does_not_hide_what_is_in_the_socket() -> None:
-    async def world() -> None:
-        loop = running_loop()
+class _Shaken:
+    """A TLS client and an upstream before their relay begins: the handshake is over."""
+
+    def __init__(self) -> None:
         one, ours = pair(socket.AF_INET)
         other, theirs = pair(socket.AF_INET)
-        client, upstream = TlsEnd(one, CLIENT, "a.test"), End(other)
-        stream = stream_on(loop, ours, "client")
+        self.client, self.upstream = TlsEnd(one, CLIENT, "a.test"), End(other)
+        self.inward = stream_on(running_loop(), ours, "client")
+        self.outward = stream_on(running_loop(), theirs, "upstream")
+
+    @classmethod
+    async def hands(cls) -> _Shaken:
+        made = cls()
 
         async def shake() -> None:
-            hello = await peek(stream)
+            hello = await peek(made.inward)
             assert isinstance(hello, ClientHello)
-            await serve_tls(stream, SERVER, hello)
+            await serve_tls(made.inward, SERVER, hello)
 
-        async def turn(condition: Callable[[], object]) -> None:
-            while not condition():
-                for end in (client, upstream):
+        shaking = asyncio.create_task(shake())
+        await made.turn(shaking.done)
+        await shaking
+        return made
+
+    async def turn(self, condition: Callable[[], object]) -> None:
+        while not condition():
+            for end in (self.client, self.upstream):
+                if end.sock.fileno() >= 0:
                     end.push()
                     end.pull()
-                await asyncio.sleep(0)
+            await asyncio.sleep(0)
 
-        shaking = loop.create_task(shake())
-        await turn(shaking.done)
-        await shaking
-        assert stream.tls is not None
-        for words in (b"behind the Finished ", b"and in the socket"):
-            stream.events &= ~READABLE
-            client.send(words)
-            await turn(lambda: stream.events & READABLE)
-            if words.startswith(b"behind"):
-                stream.tls.receive(await stream.read_some())
-        relaying = loop.create_task(relay(stream, stream_on(loop, theirs, "upstream")))
-        await turn(lambda: upstream.received == b"behind the Finished and in the socket")
-        client.send_eof()
-        upstream.send_eof()
-        await turn(relaying.done)
-        client.sock.close()
-        upstream.sock.close()
+    async def arrives(self, words: bytes) -> None:
+        self.inward.events &= ~READABLE
+        self.client.send(words)
+        await self.turn(lambda: self.inward.events & READABLE)
+
+    async def arrives_with_the_handshake(self, words: bytes) -> None:
+        await self.arrives(words)
+        assert self.inward.tls is not None
+        self.inward.tls.receive(await self.inward.read_some())
+
+    def relay(self) -> asyncio.Task[Ending]:
+        return asyncio.create_task(relay(self.inward, self.outward))
+
+    def close(self) -> None:
+        self.client.sock.close()
+        self.upstream.sock.close()
+
+
+def test_what_the_engine_holds_does_not_hide_what_is_in_the_socket() -> None:
+    async def world() -> None:
+        ends = await _Shaken.hands()
+        await ends.arrives_with_the_handshake(b"behind the Finished ")
+        await ends.arrives(b"and in the socket")
+        relaying = ends.relay()
+        await ends.turn(lambda: ends.upstream.received == b"behind the Finished and in the socket")
+        ends.client.send_eof()
+        ends.upstream.send_eof()
+        await ends.turn(relaying.done)
+        ends.close()
+
+    run(world())
+
+
+def test_what_the_engine_holds_meets_an_upstream_that_has_reset() -> None:
+    async def world() -> None:
+        ends = await _Shaken.hands()
+        await ends.arrives_with_the_handshake(b"x")
+        ends.inward.events &= ~READABLE
+        ends.upstream.reset()
+        relaying = ends.relay()
+        await ends.turn(relaying.done)
+        ending = await relaying
+        assert (ending.ended_by, ending.reason) == (EndedBy.UPSTREAM, Reason.UPSTREAM_RESET)
+        ends.close()
 
     run(world())
 

@@ -150,9 +150,10 @@ class Direction:
         self.block()
 
     def block(self) -> None:
-        """Read nothing more until the sink's socket takes bytes again."""
-        self.state |= BLOCKED
-        self.sink.want_writable()
+        """Read nothing more until the sink's socket takes bytes again, if it is there to do so."""
+        if not self.relay.over:
+            self.state |= BLOCKED
+            self.sink.want_writable()
 
     def send(self, data: memoryview | bytes) -> int:
         """How much of `data` the sink's socket took; nothing once it has failed."""
