@@ -21,6 +21,8 @@ TABLE = RouteTable(
         Route("web", sni=(NamePattern.parse("a.test"),), alpn=("h2",), upstream="u"),
         Route("in", sni=(NamePattern.parse("*.test"),), networks=(ip_network("10.0.0.0/8"),), upstream="u"),
         Route("re", sni_regex=("x.*",), listeners=("admin",), upstream="u"),
+        Route("two", sni=(NamePattern.parse("two.org"),), alpn=("h2",), listeners=("admin",), upstream="u"),
+        Route("one", sni=(NamePattern.parse("two.org"),), alpn=("h2",), listeners=("web",), upstream="u"),
         Route("old", sni=(NamePattern.parse("old.org"),), mode=Mode.REJECT),
         Route("raw", tls=False, listeners=("admin",), upstream="u"),
     ]
@@ -30,12 +32,15 @@ TABLE = RouteTable(
 OFFERS_NONE = 'alpn: the client offers none; the route asks for h2; add "" to take clients that offer none'
 
 
-def detail(name: str | None, alpn: tuple[bytes, ...] = (), *, tls: bool = True) -> str:
-    decision = TABLE.match(name, alpn, "192.0.2.1", "web", tls=tls)
-    told = refusal.of_decision(decision, alpn, "192.0.2.1", "web")
+def refused(name: str | None, *alpn: bytes, tls: bool = True, listener: str = "web") -> refusal.Refusal:
+    decision = TABLE.match(name, alpn, "192.0.2.1", listener, tls=tls)
+    told = refusal.of_decision(decision, alpn, "192.0.2.1", listener)
     assert told.reason is decision.refusal
-    assert told.alert is (Alert.UNRECOGNIZED_NAME if tls else None)
-    return told.detail
+    return told
+
+
+def detail(name: str | None, *alpn: bytes, tls: bool = True) -> str:
+    return refused(name, *alpn, tls=tls).detail
 
 
 @pytest.mark.parametrize(
@@ -56,7 +61,24 @@ def test_a_name_that_nobody_knows_and_one_that_is_rejected() -> None:
     assert detail("old.org") == "sni 'old.org' of route 'old'"
 
 
+def test_the_alert_for_want_of_a_protocol_only() -> None:
+    """RFC 7301, 3.2: the server has no protocol that the client advertises."""
+    assert refused("a.test", b"h3").alert is Alert.NO_APPLICATION_PROTOCOL
+    assert refused("a.test").alert is Alert.UNRECOGNIZED_NAME
+    assert refused("b.test", b"h3").alert is Alert.UNRECOGNIZED_NAME
+    assert refused("c.org", b"h3").alert is Alert.UNRECOGNIZED_NAME
+    assert refused("old.org", b"h3").alert is Alert.UNRECOGNIZED_NAME
+    assert refused("two.org", b"h3", listener="other").alert is Alert.UNRECOGNIZED_NAME
+
+
+def test_a_route_of_another_listener_is_farther_than_one_of_this() -> None:
+    told = refused("two.org", b"h3")
+    assert "of route 'one' would, but for alpn" in told.detail
+    assert told.alert is Alert.NO_APPLICATION_PROTOCOL
+
+
 def test_not_tls() -> None:
+    assert refused(None, tls=False).alert is None
     assert detail(None, tls=False) == (
         "it is not TLS, and no route with `tls = false` takes it; "
         "tls = false of route 'raw' would, but for listener: 'web' is not 'admin'"
@@ -64,7 +86,7 @@ def test_not_tls() -> None:
 
 
 def test_what_a_peer_offers_does_not_fill_the_log() -> None:
-    said = detail("a.test", tuple(b"%d" % number for number in range(1000)))
+    said = detail("a.test", *(b"%d" % number for number in range(1000)))
     assert "offers 0, 1, 2, 3, 4, 5, 6, 7, 992 more; the route" in said
 
 

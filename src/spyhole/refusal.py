@@ -42,11 +42,14 @@ def of_decision(decision: Decision, alpn: tuple[bytes, ...], client: str | None,
     reason = decision.refusal
     assert reason is not None
     detail, rule = decision.why, decision.almost
+    alert = Alert.UNRECOGNIZED_NAME if decision.tls else None
     if rule is not None:
         conditions = rule.conditions.examine(Question(alpn, client, listener))
-        failed = next(condition for condition in conditions if not condition.holds)
-        detail += f"; {rule} of route {rule.route.name!r} would, but for {failed.key}: {failed.why}"
-    return Refusal(reason, detail, Alert.UNRECOGNIZED_NAME if decision.tls else None)
+        failed = [condition for condition in conditions if not condition.holds]
+        detail += f"; {rule} of route {rule.route.name!r} would, but for {failed[0].key}: {failed[0].why}"
+        if alpn and [condition.key for condition in failed] == ["alpn"]:  # RFC 7301, 3.2
+            alert = Alert.NO_APPLICATION_PROTOCOL
+    return Refusal(reason, detail, alert)
 
 
 def of_no_certificate(server_name: str | None) -> Refusal:

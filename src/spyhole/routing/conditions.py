@@ -57,8 +57,12 @@ class Conditions:
     def hold(self, question: Question) -> bool:
         """Whether every one of them holds; the cheapest is looked at first."""
         return self.unconditional or (
-            self._listener_holds(question) and self._alpn_holds(question) and self._from_holds(question)
+            self.on_listener(question) and self._alpn_holds(question) and self._from_holds(question)
         )
+
+    def on_listener(self, question: Question) -> bool:
+        """Whether the route is for the connection's listener at all."""
+        return not self._listeners or question.listener in self._listeners
 
     def examine(self, question: Question) -> tuple[Condition, ...]:
         """Each condition that the route has, in the order in which `hold` looks at them."""
@@ -70,9 +74,6 @@ class Conditions:
         if self._networks is not None:
             found.append(self._examine_from(question))
         return tuple(found)
-
-    def _listener_holds(self, question: Question) -> bool:
-        return not self._listeners or question.listener in self._listeners
 
     def _alpn_holds(self, question: Question) -> bool:
         if not question.alpn:
@@ -87,7 +88,7 @@ class Conditions:
         return address is not None and address in self._networks
 
     def _examine_listener(self, question: Question) -> Condition:
-        holds = self._listener_holds(question)
+        holds = self.on_listener(question)
         verb = "is" if holds else "is not"
         return Condition(
             "listener", holds, f"{question.listener!r} {verb} {_one_of(map(repr, self._listeners))}"

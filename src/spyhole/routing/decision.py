@@ -40,7 +40,8 @@ class Decision(NamedTuple):
     refusal: Reason | None
     """Why the connection is refused; None when it is carried."""
     almost: Rule | None = None
-    """Where nothing matched: the first rule whose name did, and another condition did not hold."""
+    """Where nothing matched: the first rule whose name did, and another condition did not hold; one for the
+    connection's listener, if there is any."""
 
     @classmethod
     def to(cls, rule: Rule, server_name: str | None, tls: bool) -> Decision:

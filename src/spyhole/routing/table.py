@@ -118,7 +118,10 @@ class RouteTable:
                 trace.append(Tried.on(rule, question, named=named, taken=taken))
             if taken:
                 return Decision.to(rule, server_name, tls)
-            if named and almost is None:
+            if named and (
+                almost is None
+                or (rule.conditions.on_listener(question) and not almost.conditions.on_listener(question))
+            ):
                 almost = rule
         return Decision.none(server_name, tls, almost)
 
