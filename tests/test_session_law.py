@@ -7,10 +7,12 @@ parser foretold; nothing stays open.
 from __future__ import annotations
 
 import asyncio
+import operator
 import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -65,6 +67,15 @@ def front(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
         yield Front(Snapshot.build(load(config)), listening)
 
 
+class Visit(NamedTuple):
+    """What a client sends, where it is cut, how often the loop turns in between, and to which listener."""
+
+    wire: bytes
+    at: list[int]
+    turns: int
+    listener: str
+
+
 @dataclass
 class Seen:
     """What the outside saw of one connection."""
@@ -75,7 +86,7 @@ class Seen:
     defects: list[Exception] = field(default_factory=list)
 
 
-async def visit(front: Front, listener: str, pieces: list[bytes], turns: int, reset: bool) -> Seen:
+async def see(front: Front, visit: Visit, reset: bool) -> Seen:
     """One connection: the client sends the pieces, ends or resets; the upstream answers when all is in."""
     loop = running_loop()
     one, ours = pair(socket.AF_INET)
@@ -93,12 +104,12 @@ async def visit(front: Front, listener: str, pieces: list[bytes], turns: int, re
         return seen.upstream
 
     Fiber(
-        session(stream_on(loop, ours, "client"), listener, front.snapshot, seen.records.append), ended
+        session(stream_on(loop, ours, "client"), visit.listener, front.snapshot, seen.records.append), ended
     ).start()
     client, answered = seen.client, False
-    for piece in pieces:
+    for piece in cut(visit.wire, visit.at):
         client.send(piece)
-        for _ in range(turns):
+        for _ in range(visit.turns):
             client.push()
             await asyncio.sleep(0)
     if not reset:
@@ -138,36 +149,34 @@ FIRST_BYTES = st.one_of(
     st.sampled_from([b"pass.test\n", b"a..b", b"PASS.test.", b"\xffpass.test", b"127.0.0.1"]).map(sound),
 )
 TAILS = st.one_of(st.just(b""), st.binary(max_size=60), st.just(bytes(200_000)))
-
-
-@settings(max_examples=400)
-@given(
-    first=FIRST_BYTES,
-    tail=TAILS,
+VISITS = st.builds(
+    Visit,
+    wire=st.builds(operator.add, FIRST_BYTES, TAILS),
     at=st.lists(st.integers(0, 3000), max_size=5),
     turns=st.integers(0, 3),
     listener=st.sampled_from(["tls", "any"]),
 )
-def test_any_bytes_have_the_ending_that_the_parser_foretells(
-    front: Front, first: bytes, tail: bytes, at: list[int], turns: int, listener: str
-) -> None:
-    wire = first + tail
-    seen = play(visit(front, listener, cut(wire, at), turns, reset=False))
+
+
+@settings(max_examples=400)
+@given(VISITS)
+def test_any_bytes_have_the_ending_that_the_parser_foretells(front: Front, visit: Visit) -> None:
+    seen = play(see(front, visit, reset=False))
     (record,) = seen.records
     assert not seen.defects
-    reasons, alert, carried = foretold(answer(wire), listener)
+    reasons, alert, carried = foretold(answer(visit.wire), visit.listener)
     assert record.reason in reasons, record
     if carried:
         assert seen.upstream is not None
-        assert seen.upstream.received == wire
+        assert seen.upstream.received == visit.wire
         assert seen.client.received == ANSWER
-        assert (record.bytes_in, record.bytes_out) == (len(wire), len(ANSWER))
+        assert (record.bytes_in, record.bytes_out) == (len(visit.wire), len(ANSWER))
         assert record.ended_by is EndedBy.CLIENT
     else:
         assert seen.upstream is None
         assert (record.bytes_in, record.bytes_out) == (0, 0)
-        if alert is not None and wire:
-            of_ssl3 = wire[1:3] == b"\3\0"
+        if alert is not None and visit.wire:
+            of_ssl3 = visit.wire[1:3] == b"\3\0"
             assert seen.client.received == alert.record(0x0300 if of_ssl3 else 0x0303)
             assert record.alert == alert
         elif record.reason is not Reason.HANDSHAKE_FAILED:
@@ -175,21 +184,12 @@ def test_any_bytes_have_the_ending_that_the_parser_foretells(
 
 
 @settings(max_examples=200)
-@given(
-    first=FIRST_BYTES,
-    tail=TAILS,
-    at=st.lists(st.integers(0, 3000), max_size=5),
-    turns=st.integers(0, 3),
-    listener=st.sampled_from(["tls", "any"]),
-)
-def test_a_client_that_resets_has_one_record_too(
-    front: Front, first: bytes, tail: bytes, at: list[int], turns: int, listener: str
-) -> None:
-    wire = first + tail
-    seen = play(visit(front, listener, cut(wire, at), turns, reset=True))
+@given(VISITS)
+def test_a_client_that_resets_has_one_record_too(front: Front, visit: Visit) -> None:
+    seen = play(see(front, visit, reset=True))
     (record,) = seen.records
     assert not seen.defects
-    reasons, _, carried = foretold(answer(wire), listener)
+    reasons, _, carried = foretold(answer(visit.wire), visit.listener)
     assert record.reason in reasons | {
         Reason.CLIENT_RESET,
         Reason.CLIENT_CLOSED_EARLY,
@@ -197,7 +197,7 @@ def test_a_client_that_resets_has_one_record_too(
     }
     if seen.upstream is not None:
         assert carried
-        assert wire.startswith(seen.upstream.received)
+        assert visit.wire.startswith(seen.upstream.received)
         assert not seen.upstream.got_end
 
 

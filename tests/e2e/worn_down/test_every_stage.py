@@ -72,6 +72,9 @@ class Ends(NamedTuple):
     upstream: socket.socket | None = None
 
 
+Reach = Callable[[Place], Ends]
+
+
 # the stages
 
 
@@ -131,53 +134,36 @@ def tls_relayed(place: Place) -> Ends:
     return Ends(client, upstream)
 
 
-def sending(relayed: Callable[[Place], Ends]) -> Callable[[Place], Ends]:
-    """The client is in the middle of sending."""
+def then(relayed: Reach, happens: Callable[[Client, socket.socket], None]) -> Reach:
+    """Something happens once both sides are there."""
 
     def reach(place: Place) -> Ends:
-        ends = relayed(place)
-        data = bytes(MUCH)
-        pour(
-            socket_of(ends.client),
-            ends.client.encrypt(data) if isinstance(ends.client, TlsClient) else data,
-        )
+        client, upstream = ends = relayed(place)
+        assert upstream is not None
+        happens(client, upstream)
         return ends
 
     return reach
 
 
-def receiving(relayed: Callable[[Place], Ends]) -> Callable[[Place], Ends]:
-    """The upstream is in the middle of sending."""
-
-    def reach(place: Place) -> Ends:
-        ends = relayed(place)
-        assert ends.upstream is not None
-        pour(ends.upstream, bytes(MUCH))
-        return ends
-
-    return reach
+def client_sends(client: Client, _: socket.socket) -> None:
+    """It is in the middle of it."""
+    data = bytes(MUCH)
+    pour(socket_of(client), client.encrypt(data) if isinstance(client, TlsClient) else data)
 
 
-def ended_by_client(relayed: Callable[[Place], Ends]) -> Callable[[Place], Ends]:
-    def reach(place: Place) -> Ends:
-        ends = relayed(place)
-        assert ends.upstream is not None
-        end(ends.client)
-        assert ends.upstream.recv(1) == b""
-        return ends
-
-    return reach
+def upstream_sends(_: Client, upstream: socket.socket) -> None:
+    pour(upstream, bytes(MUCH))
 
 
-def ended_by_upstream(relayed: Callable[[Place], Ends]) -> Callable[[Place], Ends]:
-    def reach(place: Place) -> Ends:
-        ends = relayed(place)
-        assert ends.upstream is not None
-        end(ends.upstream)
-        assert (ends.client.receive() if isinstance(ends.client, TlsClient) else ends.client.recv(1)) == b""
-        return ends
+def client_has_ended(client: Client, upstream: socket.socket) -> None:
+    end(client)
+    assert upstream.recv(1) == b""
 
-    return reach
+
+def upstream_has_ended(client: Client, upstream: socket.socket) -> None:
+    end(upstream)
+    assert (client.receive() if isinstance(client, TlsClient) else client.recv(1)) == b""
 
 
 def pour(sock: socket.socket, data: bytes) -> None:
@@ -228,7 +214,7 @@ def finishes(side: Client, other: Client | None) -> None:
 
 
 class Cell(NamedTuple):
-    stage: Callable[[Place], Ends]
+    stage: Reach
     side: str
     deed: Deed
     reasons: tuple[str, ...]
@@ -241,76 +227,78 @@ class Cell(NamedTuple):
         return self.reasons[0] if self.reasons[0] in TIMEOUTS else None
 
 
-def cells_of_relay(relayed: Callable[[Place], Ends], name: str) -> dict[str, Cell]:
+Row = tuple[str, Reach, str, Deed, str]
+"""The name of the stage, how it is reached, who does what, and the reason or reasons that may be."""
+
+
+def rows_of_relay(relayed: Reach, name: str) -> list[Row]:
     """Once both sides are there, the same in both modes."""
-    to_client, to_upstream = receiving(relayed), sending(relayed)
-    by_client, by_upstream = ended_by_client(relayed), ended_by_upstream(relayed)
+    receiving, sending = then(relayed, upstream_sends), then(relayed, client_sends)
+    by_client, by_upstream = then(relayed, client_has_ended), then(relayed, upstream_has_ended)
     # in the middle of a record there is no room for a close_notify
     truncated = "client_truncated" if relayed is tls_relayed else "closed"
     # it may reset between the close_notify and the FIN
     closed = "closed or client_reset" if relayed is tls_relayed else "closed"
-    table: list[tuple[str, Callable[[Place], Ends], str, Deed, str]] = [
-        ("idle", relayed, "client", resets, "client_reset"),
-        ("idle", relayed, "client", is_silent, "idle_timeout"),
-        ("idle", relayed, "client", ends, "half_close_timeout"),
-        ("idle", relayed, "upstream", resets, "upstream_reset"),
-        ("idle", relayed, "upstream", ends, "half_close_timeout"),
-        ("receiving", to_client, "client", resets, "client_reset"),
-        ("receiving", to_client, "client", is_silent, "idle_timeout"),
-        ("receiving", to_client, "client", ends, "half_close_timeout"),
-        ("receiving", to_client, "upstream", resets, "upstream_reset"),
-        ("receiving", to_client, "upstream", is_silent, "idle_timeout"),
-        ("receiving", to_client, "upstream", finishes, "closed"),
-        ("sending", to_upstream, "client", resets, "client_reset"),
-        ("sending", to_upstream, "client", is_silent, "idle_timeout"),
-        ("sending", to_upstream, "client", finishes, truncated),
-        ("sending", to_upstream, "upstream", resets, "upstream_reset"),
-        ("sending", to_upstream, "upstream", ends, "half_close_timeout"),
-        ("ended by the client", by_client, "client", resets, "client_reset"),
-        ("ended by the client", by_client, "client", is_silent, "half_close_timeout"),
-        ("ended by the client", by_client, "upstream", resets, "upstream_reset"),
-        ("ended by the client", by_client, "upstream", ends, "closed"),
+    return [
+        (f"{name}, idle", relayed, "client", resets, "client_reset"),
+        (f"{name}, idle", relayed, "client", is_silent, "idle_timeout"),
+        (f"{name}, idle", relayed, "client", ends, "half_close_timeout"),
+        (f"{name}, idle", relayed, "upstream", resets, "upstream_reset"),
+        (f"{name}, idle", relayed, "upstream", ends, "half_close_timeout"),
+        (f"{name}, receiving", receiving, "client", resets, "client_reset"),
+        (f"{name}, receiving", receiving, "client", is_silent, "idle_timeout"),
+        (f"{name}, receiving", receiving, "client", ends, "half_close_timeout"),
+        (f"{name}, receiving", receiving, "upstream", resets, "upstream_reset"),
+        (f"{name}, receiving", receiving, "upstream", is_silent, "idle_timeout"),
+        (f"{name}, receiving", receiving, "upstream", finishes, "closed"),
+        (f"{name}, sending", sending, "client", resets, "client_reset"),
+        (f"{name}, sending", sending, "client", is_silent, "idle_timeout"),
+        (f"{name}, sending", sending, "client", finishes, truncated),
+        (f"{name}, sending", sending, "upstream", resets, "upstream_reset"),
+        (f"{name}, sending", sending, "upstream", ends, "half_close_timeout"),
+        (f"{name}, ended by the client", by_client, "client", resets, "client_reset"),
+        (f"{name}, ended by the client", by_client, "client", is_silent, "half_close_timeout"),
+        (f"{name}, ended by the client", by_client, "upstream", resets, "upstream_reset"),
+        (f"{name}, ended by the client", by_client, "upstream", ends, "closed"),
         # it has all that there was, and many close with something left unread
-        ("ended by the upstream", by_upstream, "client", resets, closed),
-        ("ended by the upstream", by_upstream, "client", ends, "closed"),
-        ("ended by the upstream", by_upstream, "upstream", resets, "upstream_reset"),
-        ("ended by the upstream", by_upstream, "upstream", is_silent, "half_close_timeout"),
+        (f"{name}, ended by the upstream", by_upstream, "client", resets, closed),
+        (f"{name}, ended by the upstream", by_upstream, "client", ends, "closed"),
+        (f"{name}, ended by the upstream", by_upstream, "upstream", resets, "upstream_reset"),
+        (f"{name}, ended by the upstream", by_upstream, "upstream", is_silent, "half_close_timeout"),
     ]
-    return {
-        f"{name}, {stage}: the {side} {deed.__name__}": Cell(reach, side, deed, tuple(reason.split(" or ")))
-        for stage, reach, side, deed, reason in table
-    }
 
 
-CELLS: dict[str, Cell] = {
-    "connected: resets": Cell(connected, "client", resets, ("client_reset",)),
-    "connected: silent": Cell(connected, "client", is_silent, ("hello_timeout",)),
-    "connected: ends": Cell(connected, "client", ends, ("client_closed_early",)),
-    "in the hello: resets": Cell(in_hello, "client", resets, ("client_reset",)),
-    "in the hello: silent": Cell(in_hello, "client", is_silent, ("hello_timeout",)),
-    "in the hello: ends": Cell(in_hello, "client", ends, ("client_closed_early",)),
-    "refused: resets": Cell(refused, "client", resets, ("no_route",)),
-    "refused: silent": Cell(refused, "client", is_silent, ("no_route",)),
-    "refused: ends": Cell(refused, "client", ends, ("no_route",)),
-    "dialling: the client resets": Cell(dialling, "client", resets, ("client_closed_waiting",)),
-    "dialling: nobody speaks": Cell(dialling, "client", is_silent, ("upstream_timeout",)),
-    "dialling: the client ends": Cell(dialling, "client", ends, ("upstream_timeout",)),
-    "dialling: the upstream resets": Cell(dialling_dead, "client", is_silent, ("upstream_refused",)),
-    "handshake: resets": Cell(in_handshake, "client", resets, ("client_reset",)),
-    "handshake: silent": Cell(in_handshake, "client", is_silent, ("handshake_timeout",)),
-    "handshake: ends": Cell(in_handshake, "client", ends, ("handshake_failed",)),
+ROWS: list[Row] = [
+    ("connected", connected, "client", resets, "client_reset"),
+    ("connected", connected, "client", is_silent, "hello_timeout"),
+    ("connected", connected, "client", ends, "client_closed_early"),
+    ("in the hello", in_hello, "client", resets, "client_reset"),
+    ("in the hello", in_hello, "client", is_silent, "hello_timeout"),
+    ("in the hello", in_hello, "client", ends, "client_closed_early"),
+    ("refused", refused, "client", resets, "no_route"),
+    ("refused", refused, "client", is_silent, "no_route"),
+    ("refused", refused, "client", ends, "no_route"),
+    ("dialling", dialling, "client", resets, "client_closed_waiting"),
+    ("dialling", dialling, "client", is_silent, "upstream_timeout"),
+    ("dialling", dialling, "client", ends, "upstream_timeout"),
+    ("dialling who refuses", dialling_dead, "client", is_silent, "upstream_refused"),
+    ("handshake", in_handshake, "client", resets, "client_reset"),
+    ("handshake", in_handshake, "client", is_silent, "handshake_timeout"),
+    ("handshake", in_handshake, "client", ends, "handshake_failed"),
     # a reset may overtake the last bytes of the handshake
-    "terminate, dialling: the client resets": Cell(
-        tls_dialling, "client", resets, ("client_closed_waiting", "client_reset")
-    ),
-    "terminate, dialling: nobody speaks": Cell(tls_dialling, "client", is_silent, ("upstream_timeout",)),
-    "terminate, dialling: the client ends": Cell(tls_dialling, "client", ends, ("upstream_timeout",)),
-    "terminate, dialling: the upstream resets": Cell(
-        tls_dialling_dead, "client", is_silent, ("upstream_refused",)
-    ),
-    **cells_of_relay(relayed, "passthrough"),
-    **cells_of_relay(tls_relayed, "terminate"),
+    ("terminate, dialling", tls_dialling, "client", resets, "client_closed_waiting or client_reset"),
+    ("terminate, dialling", tls_dialling, "client", is_silent, "upstream_timeout"),
+    ("terminate, dialling", tls_dialling, "client", ends, "upstream_timeout"),
+    ("terminate, dialling who refuses", tls_dialling_dead, "client", is_silent, "upstream_refused"),
+    *rows_of_relay(relayed, "passthrough"),
+    *rows_of_relay(tls_relayed, "terminate"),
+]
+
+CELLS = {
+    f"{stage}: the {side} {deed.__name__}": Cell(reach, side, deed, tuple(reasons.split(" or ")))
+    for stage, reach, side, deed, reasons in ROWS
 }
+assert len(CELLS) == len(ROWS), "two rows of one name"
 
 
 @dataclass
