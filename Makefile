@@ -44,7 +44,7 @@ worn-down: $(READY)  ## the tests of a proxy under attack, and the heavy ones, a
 	@scripts/install-test-peers
 	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/e2e/worn_down $(HEAVY) $(TEST_FLAGS)
 
-outside: $(READY)  ## sslyze, testssl.sh, slowhttptest, h2load and wrk against Spyhole (some minutes)
+outside: $(READY)  ## sslyze, testssl.sh, slowhttptest, h2load, wrk, and tlsfuzzer if TLSFUZZER=DIR, against Spyhole
 	@scripts/install-test-peers
 	@scripts/install-outside-suites $(PYTHON) .venv-outside
 	@FULL_SCALE=1 $(VENV)/bin/python -m pytest tests/outside tests/e2e/test_malformed_handshakes.py $(TEST_FLAGS)

@@ -14,7 +14,7 @@ collect_ignore_glob = [] if FULL_SCALE else ["test_*.py"]
 _figures: list[str] = []
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def figure() -> Callable[[str], None]:
     """Takes down one line of a result."""
     return _figures.append

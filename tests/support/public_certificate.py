@@ -14,15 +14,16 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from support.certificates import Leaf
 
+Kind = Literal["ecdsa", "rsa"]
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 class PublicAuthority:
     """A root, and leaves for 90 days with a place for their revocation. `pem` is the root's file."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, kind: Kind = "ecdsa") -> None:
         self._directory = directory
-        self._key = ec.generate_private_key(ec.SECP256R1())
+        self._key = _generate(kind)
         self._name = x509.Name(
             [
                 x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Spyhole tests"),
@@ -39,12 +40,8 @@ class PublicAuthority:
         self.pem = directory / "root.pem"
         self.pem.write_bytes(root.public_bytes(Encoding.PEM))
 
-    def issue(self, name: str, kind: Literal["ecdsa", "rsa"]) -> Leaf:
-        key: Key
-        if kind == "rsa":
-            key = rsa.generate_private_key(65537, 2048)
-        else:
-            key = ec.generate_private_key(ec.SECP256R1())
+    def issue(self, name: str, kind: Kind) -> Leaf:
+        key = _generate(kind)
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
         usage = x509.KeyUsage(True, False, False, False, False, False, False, False, False)
         purposes = [ExtendedKeyUsageOID.SERVER_AUTH]
@@ -65,6 +62,12 @@ class PublicAuthority:
         leaf.cert.write_bytes(cert.public_bytes(Encoding.PEM))
         leaf.key.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
         return leaf
+
+
+def _generate(kind: Kind) -> Key:
+    return (
+        rsa.generate_private_key(65537, 2048) if kind == "rsa" else ec.generate_private_key(ec.SECP256R1())
+    )
 
 
 def _builder(

@@ -15,13 +15,19 @@ from support.tools import tool
 
 
 class SServer:
-    """One connection at a time; each line that comes is sent back reversed, as by `reversing`."""
+    """One connection at a time; each line that comes is sent back reversed, as by `reversing`.
 
-    def __init__(self, leaf: Leaf) -> None:
+    `instead` are flags for another answer than that.
+    """
+
+    def __init__(
+        self, leaf: Leaf, second: Leaf | None = None, *, instead: tuple[str, ...] = ("-rev",)
+    ) -> None:
+        another = () if second is None else ("-dcert", second.cert, "-dkey", second.key)
         self._program = Program(
             *(tool("openssl"), "s_server", "-accept", "127.0.0.1:0", "-cert", leaf.cert, "-key", leaf.key),
             *("-cipher", CIPHERS_1_2, "-min_protocol", "TLSv1.2", "-serverpref", "-no_renegotiation"),
-            *("-no_comp", "-rev"),
+            *("-no_comp", *another, *instead),
         )
         host, _, port = self._program.wait_for(r"ACCEPT (\S+)")[1].rpartition(":")
         self.sockaddr = (host, int(port))

@@ -51,7 +51,7 @@ def version(*command: str) -> str:
     return match[0] if match else "?"
 
 
-def run(*command: str, status: int | None = None) -> str:
+def run(*command: str, status: int | None = None, directory: str | None = None) -> str:
     """What it printed, at most LONGEST seconds long; `status`: the exit status that it must have."""
     done = subprocess.run(
         command,
@@ -61,7 +61,8 @@ def run(*command: str, status: int | None = None) -> str:
         errors="replace",
         timeout=LONGEST,
         check=False,
-        env={**os.environ, "TERM": "dumb"},
+        cwd=directory,
+        env={**os.environ, "TERM": "dumb", "PYTHONHASHSEED": "0"},  # what goes by a set goes the same way
     )
     assert status is None or done.returncode == status, done.stdout + done.stderr
     return done.stdout + done.stderr
