@@ -10,8 +10,9 @@ import click
 
 from spyhole.certs.lint import errors_in
 from spyhole.certs.lint import lint as lint_certificates
+from spyhole.cli.options import config_option, file_or_default, format_option
 from spyhole.config.lint import lint
-from spyhole.config.loader import DEFAULT_FILE, build, read
+from spyhole.config.loader import build, read
 from spyhole.config.problems import ConfigErrors, Severity, render
 from spyhole.config.validate import sound_certificates
 
@@ -23,21 +24,8 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    "file",
-    metavar="FILE",
-    help=f"The configuration.  [default: {DEFAULT_FILE}, if there is one]",
-)
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or a list of objects for machines.",
-)
+@config_option
+@format_option("For people, or a list of objects for machines.")
 @click.pass_context
 def check(context: click.Context, file: str | None, format_: str) -> None:
     """Check a configuration and its certificates, without running it.
@@ -50,10 +38,7 @@ def check(context: click.Context, file: str | None, format_: str) -> None:
       spyhole check
       spyhole check -c /etc/spyhole/spyhole.toml --format json
     """
-    if file is None:
-        if not Path(DEFAULT_FILE).exists():
-            raise click.UsageError(f"there is no {DEFAULT_FILE} here: name the configuration with -c FILE")
-        file = DEFAULT_FILE
+    file = file_or_default(file)
     config, problems = examine(file)
     failed = any(problem.severity is Severity.ERROR for problem in problems)
     if format_ == "json":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 from click.core import ParameterSource
 
+from spyhole.cli.options import format_option
 from spyhole.conformance import cases
 from spyhole.conformance.backends import Backends
 from spyhole.conformance.document import as_document, markdown
@@ -88,14 +89,7 @@ class CannotRunError(click.ClickException):
     multiple=True,
     help="Only this group, or cases or families of such a name: '*name*'.",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json", "markdown"]),
-    default="text",
-    show_default=True,
-    help="For people, for machines, or tables for a page.",
-)
+@format_option("For people, for machines, or tables for a page.", "markdown")
 @click.option(
     "-v", "--verbose", is_flag=True, help="A line for each case, also where a family came out the same."
 )

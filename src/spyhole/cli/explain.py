@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import json
 from ipaddress import ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
 
 from spyhole.cli.answer import Answer, Doors, Knock
 from spyhole.cli.hello_file import read_hello_file
-from spyhole.config.loader import DEFAULT_FILE, load_with_source
+from spyhole.cli.options import config_option, file_or_default, format_option
+from spyhole.config.loader import load_with_source
 from spyhole.config.problems import ConfigErrors, nearest, one_of
 from spyhole.routing.host_names import InvalidServerName, parse_server_name
 from spyhole.routing.idna import AmbiguousLabelError, to_ascii
@@ -27,13 +27,7 @@ UNANSWERED: Final = 2
 
 
 @click.command()
-@click.option(
-    "-c",
-    "--config",
-    "file",
-    metavar="FILE",
-    help=f"The configuration.  [default: {DEFAULT_FILE}, if there is one]",
-)
+@config_option
 @click.option("--sni", metavar="NAME", help="The server name that the client sends.")
 @click.option("--no-sni", is_flag=True, help="The client sends no server name.")
 @click.option("--not-tls", is_flag=True, help="The client does not speak TLS.")
@@ -49,14 +43,7 @@ UNANSWERED: Final = 2
 @click.option(
     "--listener", metavar="NAME", help="The listener that it connects to.  [default: each of them]"
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or one object for machines.",
-)
+@format_option("For people, or one object for machines.")
 @click.pass_context
 def explain(
     context: click.Context,
@@ -166,10 +153,7 @@ def _of_file(path: str, config: Config) -> Knock:
 
 
 def _load(context: click.Context, file: str | None) -> Loaded:
-    if file is None:
-        if not Path(DEFAULT_FILE).exists():
-            raise click.UsageError(f"there is no {DEFAULT_FILE} here: name the configuration with -c FILE")
-        file = DEFAULT_FILE
+    file = file_or_default(file)
     try:
         return load_with_source(file)
     except ConfigErrors as errors:

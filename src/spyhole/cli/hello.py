@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import click
 
 from spyhole.cli.hello_file import read_hello_file
+from spyhole.cli.options import format_option
 from spyhole.net.listener import BindError, address_of, bind, unlink
 from spyhole.upstreams.address import AddressError, UnixAddress, parse_address
 from spyhole.wire.alerts import Alert
@@ -42,14 +43,7 @@ class CannotListenError(click.ClickException):
     show_default=True,
     help="How long to wait for a connection.",
 )
-@click.option(
-    "--format",
-    "format_",
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="For people, or one object for machines.",
-)
+@format_option("For people, or one object for machines.")
 def hello(file: str | None, listen: str | None, timeout: float, format_: str) -> None:
     """Decode a ClientHello.
 
