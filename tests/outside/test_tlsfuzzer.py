@@ -97,8 +97,8 @@ def converse(script: str, port: int, *names: str) -> Said:
     )
     said: Said = {}
     for line in out.splitlines():
-        if begun := re.fullmatch(r'"?(.*?)(" repeat \d+| ?)\.\.\.', line):
-            name = begun[1]
+        if begun := re.fullmatch(r'"(.*)" repeat \d+.*|(.*\S) ?\.\.\.', line):
+            name = begun[1] or begun[2]
         elif line.startswith("== "):
             said.setdefault(name, []).append(re.sub(r"len=\d+", "len=N", line[3:]))
     assert said, out

@@ -82,8 +82,7 @@ if __name__ == "__main__":
     source = Path("tlsfuzzer/_apps", Path(sys.argv[0]).name.replace("-", "_")).read_text()
     tell_how_it_ended()
     take_gcm_for_cbc()
-    if "ExpectServerKeyExchange" not in source:
-        expect_a_key_exchange()
+    expect_a_key_exchange()
     if "SignatureAlgorithmsExtension" not in source and "ssl2=True" not in source:
         send_what_it_needs()
     choose_the_same()
