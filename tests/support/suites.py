@@ -36,6 +36,7 @@ def _in_order(found: re.Match[str]) -> str:
 def scan_by_testssl(port: int, name: str, root: Path, directory: Path) -> list[dict[str, str]]:
     """Its findings: `id`, `severity` (OK, INFO, LOW, WARN, MEDIUM, HIGH, CRITICAL), `finding`."""
     out = directory / f"testssl-{port}.json"
+    out.unlink(missing_ok=True)  # or it would not run
     run(
         *(tool("testssl"), "--quiet", "--color", "0", "--warnings", "off", "--ip", "127.0.0.1"),
         *("--add-ca", str(root), "--jsonfile", str(out), f"{name}:{port}"),
