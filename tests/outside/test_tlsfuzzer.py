@@ -231,12 +231,12 @@ def servers(
             "nginx": nginx.sockaddr[1],
             "nginx through spyhole": proxy.sockaddr(1)[1],
         }
-        asked = [
-            item.callspec.params["script"]
+        asked = {
+            item.callspec.params["script"]: None  # a set, in order
             for item in request.session.items
-            if isinstance(item, pytest.Function) and "script" in getattr(item, "callspec", item).params
-        ]
-        made = Servers(ports, models, list(dict.fromkeys(asked)))
+            if hasattr(item, "callspec") and "script" in item.callspec.params
+        }
+        made = Servers(ports, models, list(asked))
         stack.callback(made.close)
         yield made
         for which, counts in made.counts.items():
