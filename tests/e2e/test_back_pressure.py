@@ -283,7 +283,7 @@ def test_a_request_is_answered_while_bulk_runs(front: Front, kind: str) -> None:
                 thread.join(BOUND)
     assert all(received), "each bulk connection moves, too"
     assert sum(between) > 0, "the bulk was under way meanwhile"
-    # A round trip takes some four turns, of 1 MiB for each of four; the kernel's queues come on top.
+    # A round trip takes some four turns, of 256 KiB for each of four; the kernel's queues come on top.
     assert sorted(between)[len(between) // 2] <= 64 * MIB
 
 

@@ -14,7 +14,7 @@ from support.ends import pair, stream_on
 from support.play import play, until
 
 PORTION = 65_536
-TURN = 1_048_576
+TURN = Direction.turn
 MOST = 100 * TURN
 
 

@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 # Bytes for the client that may wait when more is read from it: a portion that it did not take, and answers.
 _MOST_ANSWERS = 131_072
 
-# A byte costs four times as much to en- or decrypt as to splice.
-_TURN = 262_144
-
 
 class SecureDirection(Direction):
     """What both directions have in common: `more` is whether the source may have more after a `move`."""
@@ -34,7 +31,6 @@ class SecureDirection(Direction):
     __slots__ = ("_engine", "more")
 
     more: bool
-    turn = _TURN
 
     def on_event(self, events: int) -> None:
         if events != READABLE or self.state:
