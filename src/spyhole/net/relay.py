@@ -124,9 +124,8 @@ class Relay(Waiter):
             return self._in_task().__await__()
         try:
             self.start()
-        except BaseException:
-            self.end(EndedBy.PROXY, Reason.INTERNAL_ERROR)
-            raise
+        except BaseException as error:
+            self._abort(error)
         if not self._done():
             self._waits = fiber
         return self  # type: ignore[return-value]
