@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from spyhole.described import Described
+
 
 class EndedBy(StrEnum):
     """Who ended the connection."""
@@ -17,16 +19,8 @@ class EndedBy(StrEnum):
     PROXY = "proxy"
 
 
-class Reason(StrEnum):
-    """Why the connection ended. The docstring of each member is what the documentation prints."""
-
-    description: str
-
-    def __new__(cls, value: str, description: str) -> Reason:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.description = description
-        return member
+class Reason(Described):
+    """Why the connection ended. The description of each member is what the documentation prints."""
 
     # it was carried to its end
     CLOSED = "closed", "both directions ended cleanly; `ended_by` says who closed first"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum, StrEnum
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from spyhole.described import Described
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,18 +33,6 @@ class Then(Enum):
     HOLD = "holds the connection open"
     FIN = "ends its direction"
     RESET = "resets the connection"
-
-
-class Described(StrEnum):
-    """Words, each with a sentence that says what it means."""
-
-    description: str
-
-    def __new__(cls, value: str, description: str) -> Self:
-        member = str.__new__(cls, value)
-        member._value_ = value
-        member.description = description
-        return member
 
 
 class Group(Described):

@@ -8,7 +8,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from spyhole.conformance.alerts import alert_name
-from spyhole.conformance.case import Case, Described, Group, Severity
+from spyhole.conformance.case import Case, Group, Severity
+from spyhole.described import Described
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
