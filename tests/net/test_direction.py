@@ -7,15 +7,14 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
-from spyhole.net.direction import Direction
+from spyhole.net.direction import LONG_TURN, SHORT_TURN, Direction
 from spyhole.net.loop import running_loop
 from spyhole.outcome import EndedBy
 from support.ends import pair, stream_on
 from support.play import play, until
 
 PORTION = 65_536
-TURN = Direction.turn
-MOST = 100 * TURN
+MOST = 100 * LONG_TURN
 
 
 class Endless(Direction):
@@ -39,11 +38,17 @@ def test_a_direction_moves_its_portion_and_then_the_others_have_their_turn() -> 
             relay = SimpleNamespace(over=False, breaking=False)
             direction = Endless(cast("Any", relay), EndedBy.CLIENT, *streams)
             direction.run()
-            assert 0 < direction.moved <= TURN
+            assert direction.moved == LONG_TURN
             for _ in range(5):
                 before, turn = direction.moved, running_loop().hot.turn
                 await until(lambda turn=turn: running_loop().hot.turn != turn)
-                assert 0 < direction.moved - before <= TURN
+                assert 0 < direction.moved - before <= LONG_TURN
+            pieces = running_loop().hot.pieces
+            (go_on,) = pieces.waiting
+            pieces.waiting.clear()
+            before, pieces.hurry = direction.moved, True
+            go_on()
+            assert direction.moved - before == SHORT_TURN
             relay.over = True
 
     play(story())

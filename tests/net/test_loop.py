@@ -294,7 +294,7 @@ def test_again_is_called_in_the_next_turn_after_whatever_else_is_ready(
     def greedy(_: int) -> None:
         order.append((hot.turn, "greedy"))
         hot.watch(other.fileno(), lambda _: order.append((hot.turn, "other")), BOTH)
-        hot.again(lambda: order.append((hot.turn, "greedy again")))
+        hot.pieces.put_off(lambda: order.append((hot.turn, "greedy again")))
 
     hot.watch(one.fileno(), greedy, BOTH)
     hot.select(0)
@@ -310,9 +310,9 @@ def test_the_poll_does_not_wait_while_somebody_wants_to_be_called_again(hot: Hot
         turns.append(hot.turn)
         hot.recalled = len(turns) == 3
         if len(turns) < 3:
-            hot.again(more)
+            hot.pieces.put_off(more)
 
-    hot.again(more)
+    hot.pieces.put_off(more)
     hot.select(None)  # nothing is watched: it would wait for ever
     assert turns == [1, 2, 3], "once a turn, however often it asks"
 
@@ -338,8 +338,8 @@ def test_an_error_in_a_callback_is_reported_and_the_others_are_called() -> None:
             for sock in socks[:2]:
                 loop.hot.watch(sock.fileno(), failing, BOTH)
             loop.hot.watch(socks[2].fileno(), lambda _: called.append("well"), BOTH)
-            loop.hot.again(failing_again)
-            loop.hot.again(lambda: called.append("well again"))
+            loop.hot.pieces.put_off(failing_again)
+            loop.hot.pieces.put_off(lambda: called.append("well again"))
             await until(lambda: len(called) == 5)
             assert sorted(called) == ["failing", "failing", "failing again", "well", "well again"]
             for sock in socks:
@@ -355,7 +355,7 @@ def test_without_a_loop_an_error_is_the_callers(hot: HotSelector) -> None:
     def failing() -> None:
         raise ValueError("a defect")
 
-    hot.again(failing)
+    hot.pieces.put_off(failing)
     with pytest.raises(ValueError, match="a defect"):
         hot.select(0)
 

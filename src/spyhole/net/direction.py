@@ -31,6 +31,11 @@ QUEUED = 8  # it has more to move, after the other connections have had their tu
 BULK = 16  # it is spliced: see `plain`
 STOPPED = BLOCKED | ENDED
 
+# Bytes that one direction may move before the others have their turn. Alone, one large splice, which is the
+# cheapest; beside small requests, which wait for it, one buffer.
+LONG_TURN = 262_144
+SHORT_TURN = RECEIVE_SIZE
+
 _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
 
 
@@ -40,9 +45,6 @@ class Direction:
     __slots__ = ("kept", "moved", "other", "relay", "side", "sink", "source", "state")
 
     other: Direction
-
-    turn = 262_144
-    """Bytes that one direction may move before the others have their turn: one splice, some 60 µs."""
 
     def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
         self.relay = relay
@@ -89,17 +91,27 @@ class Direction:
 
     # what the events of a socket lead to
 
+    def turn(self) -> int:
+        """How many bytes this may move before the others have their turn."""
+        return SHORT_TURN if self.source.loop.hot.pieces.hurry else LONG_TURN
+
     def run(self) -> None:
         """Move until the source has no more, the sink takes no more, or this turn is spent."""
-        left = self.turn
+        left = self.turn()
         while left > 0:
             count = self.move()
             if not count or self.state & BLOCKED or self.relay.over:
                 return
             left -= count
+        self.put_off()
+
+    def put_off(self) -> None:
+        """Go on when the other connections have had their turn."""
+        pieces = self.source.loop.hot.pieces
+        pieces.heavy += 1
         if not self.state & QUEUED:
             self.state |= QUEUED
-            self.source.loop.hot.again(self._run_again)
+            pieces.put_off(self._go_on)
 
     def resume(self) -> None:
         """The sink has room again."""
@@ -126,14 +138,18 @@ class Direction:
             if code:
                 self.source_failed(OSError(code, "socket error"))
 
-    def _run_again(self) -> None:
+    def _go_on(self) -> None:
         self.state &= ~QUEUED
-        if not self.relay.over and not self.state & STOPPED:
-            try:
+        if self.relay.over:
+            return
+        try:
+            if self.state & BLOCKED:
+                self.resume()
+            elif not self.state & ENDED:
                 self.run()
-                self.look_for_reset()  # its event may have come during the turn before
-            except Exception as error:
-                self.relay.fail(error)
+            self.look_for_reset()  # its event may have come meanwhile
+        except Exception as error:
+            self.relay.fail(error)
 
     # bytes
 
@@ -228,6 +244,8 @@ def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], N
 
     def on_event(events: int) -> None:
         try:
+            if events & WRITABLE:  # a socket that was full once is no small one's
+                inward.source.loop.hot.pieces.heavy += 1
             if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
                 outward.resume()
             if events & ~WRITABLE:

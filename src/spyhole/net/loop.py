@@ -10,8 +10,8 @@ Three rules keep that sound:
 
 * A socket that ends while a batch of events is under way is closed after the batch (`retire`). Closed
   at once, its number could be given to a new connection, which would then receive the old one's events.
-* A callback that has more to do than is fair to the others asks to be called again (`again`); the next
-  poll then does not wait.
+* A callback that has more to do than is fair to the others puts it off (`pieces`); the next poll then does
+  not wait.
 * A callback handles its own errors. One that escapes is a defect: it is handed to the loop's exception
   handler, and the loop goes on.
 """
@@ -27,6 +27,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from spyhole.net.deadlines import BySeconds, Deadlines, Rounds
+from spyhole.net.pieces import Pieces
 from spyhole.net.resolver import Resolver
 from spyhole.net.turns import Turns
 
@@ -63,7 +64,7 @@ class HotSelector(selectors.BaseSelector):
         self._poll = self._epoll.poll
         self._cold: dict[int, selectors.SelectorKey] = {}
         self._hot: dict[int, Callable[[int], None]] = {}
-        self._again: list[Callable[[], None]] = []
+        self.pieces = Pieces()
         self._retired: list[socket] = []
         self._dispatching = False
         self.turn = 0
@@ -99,10 +100,6 @@ class HotSelector(selectors.BaseSelector):
         else:
             _close(sock)
 
-    def again(self, callback: Callable[[], None]) -> None:
-        """Call `callback` in the next turn, after whatever else is ready by then."""
-        self._again.append(callback)
-
     # what asyncio asks of a selector
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
@@ -116,16 +113,14 @@ class HotSelector(selectors.BaseSelector):
         self.recalled = left <= 0
         ready: list[tuple[selectors.SelectorKey, int]] = []
         while True:
-            again: Sequence[Callable[[], None]] = ()
-            if self._again:
-                again, self._again = self._again, []
+            if self.pieces.waiting:
                 wait = 0.0
             elif left == inf:
                 wait = -1.0
             else:
                 # epoll counts in milliseconds and asyncio's clock is finer: round up, or it spins.
                 wait = int(left * 1000 + 0.999) / 1000
-            happened = self._dispatch(self._poll(wait, _BATCH), again, ready)
+            happened = self._dispatch(self._poll(wait, _BATCH), ready)
             left = ends - monotonic()
             if ready or self.recalled or left <= 0 or not happened:
                 return ready
@@ -133,11 +128,13 @@ class HotSelector(selectors.BaseSelector):
     def _dispatch(
         self,
         events: Sequence[tuple[int, int]],
-        again: Sequence[Callable[[], None]],
         ready: list[tuple[selectors.SelectorKey, int]],
     ) -> bool:
-        """One batch. False: nothing has happened."""
+        """One batch, and some of what was put off. False: nothing has happened."""
         hot = self._hot
+        pieces = self.pieces
+        waited = len(pieces.waiting)
+        pieces.heavy = 0
         self.turn += 1
         self._dispatching = True
         try:
@@ -153,18 +150,19 @@ class HotSelector(selectors.BaseSelector):
                         selectors.EVENT_READ if mask & ~WRITABLE else 0
                     )
                     ready.append((key, wanted & key.events))
-            for call in again:
-                try:
-                    call()
-                except Exception as error:
-                    self._report(error)
+            if pieces.waiting:
+                for piece in pieces.next_ones(waited, len(events)):
+                    try:
+                        piece()
+                    except Exception as error:
+                        self._report(error)
         finally:
             self._dispatching = False
             if self._retired:
                 retired, self._retired = self._retired, []
                 for sock in retired:
                     _close(sock)
-        return bool(events or again)
+        return bool(events or waited)
 
     def register(self, fileobj: Any, events: int, data: Any = None) -> selectors.SelectorKey:
         """See `selectors.BaseSelector`."""

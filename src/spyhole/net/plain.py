@@ -10,7 +10,7 @@ import os
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
-from spyhole.net.direction import BLOCKED, BULK, Direction
+from spyhole.net.direction import BLOCKED, BULK, STOPPED, Direction
 from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, ERROR, READABLE, UNUSUAL, WRITABLE
 from spyhole.net.pipes import Pipe, give_back, take
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
     from spyhole.net.stream import Stream
     from spyhole.outcome import EndedBy
 
-# What may lie in a pipe when the sink stops reading: the bound on what a slow reader costs.
-_SPLICE = 262_144
+# A direction is spliced until no more than this comes at a time. Less than what it begins with, or one that
+# is read as fast as it is filled would change its way all the time.
+_LITTLE = 16_384
 _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 
 
 class PlainDirection(Direction):
-    """Bytes as they are. A direction that fills the receive buffer is `BULK` until less than that comes."""
+    """Bytes as they are. A direction that fills the receive buffer is `BULK` until little comes."""
 
     __slots__ = ("_in_pipe", "_pipe")
 
@@ -77,7 +78,7 @@ class PlainDirection(Direction):
                 self.state &= ~BULK
                 return self._copy()
         try:
-            count = os.splice(self.source.fd, pipe.write_end, _SPLICE, flags=_FLAGS)
+            count = os.splice(self.source.fd, pipe.write_end, self.turn(), flags=_FLAGS)
         except BlockingIOError:
             count = 0
         except OSError as error:
@@ -89,12 +90,12 @@ class PlainDirection(Direction):
             # behind it calls it the end. recv knows which, and gets past it.
             self.release()
             return self._copy()
-        if count < RECEIVE_SIZE:
+        if count < _LITTLE:
             self.state &= ~BULK
         self._in_pipe = count
         if not self._drain_pipe():
             self.block()
-        elif count < RECEIVE_SIZE:
+        elif count < _LITTLE:
             self.release()
         return count
 
@@ -126,6 +127,8 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
     ) -> None:
         try:
             if events != READABLE:
+                if events & WRITABLE:  # a socket that was full once is no small one's
+                    inward.source.loop.hot.pieces.heavy += 1
                 if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
                     outward.resume()
                     if inward.relay.over:
@@ -133,7 +136,10 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
                 if not events & ANYTHING_TO_READ:
                     return
             if inward.state:
-                inward.on_event(events)
+                if inward.state & (BULK | STOPPED) == BULK:
+                    inward.put_off()
+                else:
+                    inward.on_event(events)
                 return
             try:
                 count = recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
@@ -159,7 +165,7 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
                     inward.look_for_reset()
             elif count == RECEIVE_SIZE:
                 inward.begin_bulk()
-                inward.on_event(events)
+                inward.put_off()
             elif events & UNUSUAL:
                 inward.run()
         except Exception as error:

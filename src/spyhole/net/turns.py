@@ -33,7 +33,7 @@ class Turns:
             self._taken = self._hot.turn
             return
         if not self._waiting:
-            self._hot.again(self._next)
+            self._hot.pieces.put_off(self._next)
         self._waiting[stream] = None
         try:
             while stream in self._waiting:
@@ -48,5 +48,5 @@ class Turns:
         del self._waiting[stream]
         self._taken = self._hot.turn
         if self._waiting:
-            self._hot.again(self._next)
+            self._hot.pieces.put_off(self._next)
         stream.wake()
