@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import resource
 import socket
 import threading
@@ -152,6 +153,7 @@ def soak(
         took = time.monotonic() - began
         report.check(status == 0, f"the drain cut nothing: exit status {status}, after {took:.1f} s")
         _check_log(report, tally, sorted(directory.glob("access.log*")))
+        _check_defects(report, proxy.error_log_lines())
     return report
 
 
@@ -289,6 +291,14 @@ def _check_log(report: Report, tally: Tally, files: list[Path]) -> None:
     reasons = Counter(record["reason"] for record in records.values())
     report.note("reasons: " + ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common()))
     report.check(not reasons["internal_error"], f"internal errors: {reasons['internal_error']}")
+
+
+def _check_defects(report: Report, lines: list[str]) -> None:
+    """A defect of the proxy's own code: it says which in its error log, at level error."""
+    defects = [line for line in lines if re.search(r"\berror\b.* failed: ", line)]
+    report.check(not defects, f"defects told in the error log: {len(defects)}")
+    for line in defects[:10]:
+        report.note(f"  {line}")
 
 
 def _unused_port(stack: ExitStack) -> int:
