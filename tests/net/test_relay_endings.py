@@ -225,6 +225,29 @@ def test_a_record_that_does_not_decrypt_gets_an_alert_and_resets_the_upstream() 
     assert ending.detail == "decryption failed or bad record mac"
 
 
+@pytest.mark.parametrize("answer", [b"an answer", b""], ids=["an answer", "an end"])
+def test_what_the_upstream_says_just_after_a_bad_record_does_not_hide_it(answer: bytes) -> None:
+    async def story(client: End, upstream: End) -> None:
+        client.send(b"hello")
+        await until(lambda: upstream.received)
+        client.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        client.send(b"good")
+        client.push()
+        client.sock.send(b"\x17\x03\x03\x00\x20" + bytes(32))
+        await asyncio.sleep(0)  # the good record was passed on; the bad one is yet to be told of
+        upstream.send(answer)
+        if not answer:
+            upstream.send_eof()
+        upstream.push()
+
+    ending, client, upstream = play(story, tls=True)
+    assert isinstance(client, TlsEnd)
+    assert client.failure == "SSLV3_ALERT_BAD_RECORD_MAC"
+    assert upstream.got_reset
+    assert (ending.ended_by, ending.reason) == (EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD)
+    assert ending.detail == "decryption failed or bad record mac"
+
+
 def test_a_tls_client_that_only_writes_loses_nothing() -> None:
     async def story(client: End, upstream: End) -> None:
         client.send(b"all ")

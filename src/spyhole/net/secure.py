@@ -33,6 +33,7 @@ class SecureDirection(Direction):
 
     __slots__ = ("_engine", "more")
 
+    _engine: TlsEngine
     more: bool
 
     def on_event(self, events: int) -> None:
@@ -45,6 +46,19 @@ class SecureDirection(Direction):
         # A read that leaves room has emptied the socket. To ask it again costs a call and an exception.
         if count and self.more and not (self.state & BLOCKED or self.relay.over):
             self.put_off()
+
+    def _client_failed(self, error: TlsError, unsent: memoryview | bytes) -> None:
+        """End the relay for what the client did. `unsent` goes before the alert, which is in the engine."""
+        if isinstance(error, TlsTruncated):
+            if self.relay.breaking:
+                return  # it was no end, but what a reset leaves behind
+            if self.relay.down.state & FINISHED:
+                self.relay.end_late("the client ended without close_notify after the upstream had ended")
+            else:
+                self.relay.end(EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
+            return
+        alert = bytes(unsent) + self._engine.take()
+        self.relay.end(EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD, error.detail, last_words=alert)
 
 
 class DecryptDirection(SecureDirection):
@@ -82,7 +96,7 @@ class DecryptDirection(SecureDirection):
                     engine.receive_eof()
                 count = engine.read_into(RECEIVE_BUFFER)
         except TlsError as error:
-            self._failed(error)
+            self._client_failed(error, self._replies.kept)
             return 0
         if count:
             # before anything else is sent: a send that fails reads the other way, into the same buffer
@@ -98,18 +112,6 @@ class DecryptDirection(SecureDirection):
 
     def release(self) -> None:
         del self._replies
-
-    def _failed(self, error: TlsError) -> None:
-        if isinstance(error, TlsTruncated):
-            if self.relay.breaking:
-                return  # it was no end, but what a reset leaves behind
-            if self.relay.down.state & FINISHED:
-                self.relay.end_late("the client ended without close_notify after the upstream had ended")
-            else:
-                self.relay.end(EndedBy.CLIENT, Reason.CLIENT_TRUNCATED)
-            return
-        alert = bytes(self._replies.kept) + self._engine.take()
-        self.relay.end(EndedBy.CLIENT, Reason.CLIENT_BAD_RECORD, error.detail, last_words=alert)
 
 
 class EncryptDirection(SecureDirection):
@@ -131,7 +133,11 @@ class EncryptDirection(SecureDirection):
         return count
 
     def push(self, data: memoryview | bytes) -> None:
-        self._engine.write(data)
+        try:
+            self._engine.write(data)
+        except TlsError as error:  # a bad record that the other direction has not come to yet
+            self._client_failed(error, self.kept)
+            return
         self.moved += len(data)
         self.send_pending()
 

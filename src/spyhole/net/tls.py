@@ -165,9 +165,14 @@ class TlsEngine:
         return self._read_records(buffer, incoming)
 
     def write(self, data: Readable) -> None:
-        """Encrypt all of `data` into outgoing. The peer may have sent its close_notify: it still reads."""
+        """Encrypt all of `data` into outgoing. The peer may have sent its close_notify: it still reads.
+
+        After a bad record there is nobody to write to: that failure is raised, even before `read_into` is.
+        """
         if not data:
             return
+        if self._failure is not None:
+            raise copy.copy(self._failure)
         try:
             self._object.write(data)
         except ssl.SSLError as error:
