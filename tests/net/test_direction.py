@@ -9,7 +9,6 @@ from typing import Any, cast
 
 from spyhole.net.direction import LONG_TURN, SHORT_TURN, Direction
 from spyhole.net.loop import running_loop
-from spyhole.outcome import EndedBy
 from support.ends import pair, stream_on
 from support.play import play, until
 
@@ -36,7 +35,7 @@ def test_a_direction_moves_its_portion_and_then_the_others_have_their_turn() -> 
                 streams.append(stream_on(running_loop(), ours, name))
                 closing.callback(streams[-1].close)
             relay = SimpleNamespace(over=False, breaking=False)
-            direction = Endless(cast("Any", relay), EndedBy.CLIENT, *streams)
+            direction = Endless(cast("Any", relay), *streams)
             direction.run()
             assert direction.moved == LONG_TURN
             for _ in range(5):

@@ -39,11 +39,12 @@ def take() -> pipes.Pipe:
 
 def test_a_pipe_does_not_block_and_is_not_inherited() -> None:
     pipe = take()
-    assert not any(map(os.get_blocking, pipe))
-    assert not any(map(os.get_inheritable, pipe))
+    ends = (pipe.read_end, pipe.write_end)
+    assert not any(map(os.get_blocking, ends))
+    assert not any(map(os.get_inheritable, ends))
     os.write(pipe.write_end, b"through")
     assert os.read(pipe.read_end, 100) == b"through"
-    pipes.give_back(pipe, clean=True)
+    pipes.give_back(pipe)
 
 
 def test_a_pipe_is_large_where_the_user_may_have_that() -> None:
@@ -53,7 +54,7 @@ def test_a_pipe_is_large_where_the_user_may_have_that() -> None:
     pipe = take()
     size = fcntl.fcntl(pipe.write_end, fcntl.F_GETPIPE_SZ)
     assert size == fcntl.fcntl(own[1], fcntl.F_GETPIPE_SZ)
-    pipes.give_back(pipe, clean=True)
+    pipes.give_back(pipe)
     for fd in own:
         os.close(fd)
 
@@ -63,41 +64,42 @@ def test_the_default_size_does_where_no_more_is_allowed(monkeypatch: pytest.Monk
         raise PermissionError("no more than pipe-user-pages-soft")
 
     monkeypatch.setattr(fcntl, "fcntl", refuse)
-    pipes.give_back(take(), clean=True)
+    pipes.give_back(take())
 
 
 def test_a_clean_pipe_is_lent_out_again() -> None:
     pipe = take()
-    pipes.give_back(pipe, clean=True)
+    pipes.give_back(pipe)
     assert take() == pipe
     other = take()
     assert other != pipe, "it is lent to one at a time"
-    pipes.give_back(pipe, clean=True)
-    pipes.give_back(other, clean=True)
+    pipes.give_back(pipe)
+    pipes.give_back(other)
 
 
 def test_a_pipe_with_bytes_in_it_is_nobodys_next() -> None:
     pipe = take()
-    os.write(pipe.write_end, b"somebody's secret")
-    pipes.give_back(pipe, clean=False)
-    assert not any(map(is_open, pipe))
+    pipe.held = os.write(pipe.write_end, b"somebody's secret")
+    pipes.give_back(pipe)
+    assert not is_open(pipe.read_end)
+    assert not is_open(pipe.write_end)
     again = take()
     with pytest.raises(BlockingIOError):
         os.read(again.read_end, 100)
-    pipes.give_back(again, clean=True)
+    pipes.give_back(again)
 
 
 def test_only_so_many_are_kept() -> None:
     before = len(descriptors())
     lent = [take() for _ in range(pipes.MOST_IDLE + 5)]
     for pipe in lent:
-        pipes.give_back(pipe, clean=True)
+        pipes.give_back(pipe)
     assert len(descriptors()) == before + pipes.MOST_IDLE
 
 
 def test_without_a_descriptor_left_there_is_none() -> None:
     kept = take()
-    pipes.give_back(kept, clean=True)
+    pipes.give_back(kept)
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (0, before[1]))
     try:
@@ -105,7 +107,7 @@ def test_without_a_descriptor_left_there_is_none() -> None:
         assert pipes.take() is None
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
-    pipes.give_back(kept, clean=True)
+    pipes.give_back(kept)
 
 
 def test_pipes_keep_to_their_share_of_the_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +118,7 @@ def test_pipes_keep_to_their_share_of_the_descriptors(monkeypatch: pytest.Monkey
         lent.append(pipe)
     assert 2 * len(lent) == share == 16
     for pipe in lent:
-        pipes.give_back(pipe, clean=True)
+        pipes.give_back(pipe)
     again = take()
     assert again in lent
-    pipes.give_back(again, clean=True)
+    pipes.give_back(again)

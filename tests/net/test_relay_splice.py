@@ -66,9 +66,9 @@ def test_a_pipe_is_given_back_when_a_slow_sink_has_taken_the_last_of_it(
         lent.add(pipe)
         return pipe
 
-    def get_back(pipe: Pipe, *, clean: bool) -> None:
+    def get_back(pipe: Pipe) -> None:
         lent.remove(pipe)
-        give_back(pipe, clean=clean)
+        give_back(pipe)
 
     monkeypatch.setattr(plain, "take", lend)
     monkeypatch.setattr(plain, "give_back", get_back)

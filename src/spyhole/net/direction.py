@@ -40,20 +40,24 @@ _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.EN
 
 
 class Direction:
-    """What comes from `source` goes to `sink`. `side` is the source's; `moved`, what the sink took."""
+    """What comes from `source` goes to `sink`; `moved` is what the sink took of it."""
 
-    __slots__ = ("kept", "moved", "other", "relay", "side", "sink", "source", "state")
+    __slots__ = ("kept", "moved", "other", "relay", "sink", "source", "state")
 
     other: Direction
 
-    def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
+    def __init__(self, relay: Relay, source: Stream, sink: Stream) -> None:
         self.relay = relay
-        self.side = side
         self.source = source
         self.sink = sink
         self.moved = 0
         self.state = 0
         self.kept: bytes | memoryview = b""
+
+    @property
+    def side(self) -> EndedBy:
+        """The source's."""
+        return EndedBy.CLIENT if self.source is self.relay.client else EndedBy.UPSTREAM
 
     # what a kind of direction may do in its own way
 

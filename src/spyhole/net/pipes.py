@@ -10,17 +10,20 @@ from __future__ import annotations
 import fcntl
 import os
 from contextlib import suppress
-from typing import NamedTuple
 
 SIZE = 1_048_576
 MOST_IDLE = 16
 
 
-class Pipe(NamedTuple):
-    """The two descriptors of a pipe, both non-blocking."""
+class Pipe:
+    """The two descriptors of a pipe, both non-blocking, and how many bytes its borrower has left in it."""
 
-    read_end: int
-    write_end: int
+    __slots__ = ("held", "read_end", "write_end")
+
+    def __init__(self, read_end: int, write_end: int) -> None:
+        self.read_end = read_end
+        self.write_end = write_end
+        self.held = 0
 
 
 _idle: list[Pipe] = []
@@ -58,11 +61,11 @@ def take() -> Pipe | None:
     return pipe
 
 
-def give_back(pipe: Pipe, *, clean: bool) -> None:
-    """Return a pipe. One with bytes left in it (not `clean`) is closed: they are not the next one's."""
+def give_back(pipe: Pipe) -> None:
+    """Return a pipe. One with bytes left in it is closed: they are not the next one's."""
     global _lent
     _lent -= 1
-    if clean and len(_idle) < MOST_IDLE and len(_idle) + _lent < _most_lent:
+    if not pipe.held and len(_idle) < MOST_IDLE and len(_idle) + _lent < _most_lent:
         _idle.append(pipe)
     else:
         _close(pipe)

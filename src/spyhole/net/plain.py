@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from spyhole.net.relay import Relay
     from spyhole.net.stream import Stream
-    from spyhole.outcome import EndedBy
 
 # A direction is spliced until no more than this comes at a time. Less than what it begins with, or one that
 # is read as fast as it is filled would change its way all the time.
@@ -31,12 +30,11 @@ _FLAGS = os.SPLICE_F_MOVE | os.SPLICE_F_NONBLOCK
 class PlainDirection(Direction):
     """Bytes as they are. A direction that fills the receive buffer is `BULK` until little comes."""
 
-    __slots__ = ("_in_pipe", "_pipe")
+    __slots__ = ("_pipe",)
 
-    def __init__(self, relay: Relay, side: EndedBy, source: Stream, sink: Stream) -> None:
-        Direction.__init__(self, relay, side, source, sink)  # super() costs, for each connection twice
+    def __init__(self, relay: Relay, source: Stream, sink: Stream) -> None:
+        Direction.__init__(self, relay, source, sink)  # super() costs, for each connection twice
         self._pipe: Pipe | None = None
-        self._in_pipe = 0
 
     def move(self) -> int:
         return self._splice() if self.state & BULK else self._copy()
@@ -58,8 +56,9 @@ class PlainDirection(Direction):
     def flush(self) -> bool:
         if not super().flush():
             return False
-        if self._in_pipe:
-            if not self._drain_pipe():
+        pipe = self._pipe
+        if pipe is not None and pipe.held:
+            if not self._drain(pipe):
                 return False
             if not self.state & BULK:
                 self.release()
@@ -67,7 +66,7 @@ class PlainDirection(Direction):
 
     def release(self) -> None:
         if self._pipe is not None:
-            give_back(self._pipe, clean=not self._in_pipe)
+            give_back(self._pipe)
             self._pipe = None
 
     def _splice(self) -> int:
@@ -92,20 +91,19 @@ class PlainDirection(Direction):
             return self._copy()
         if count < _LITTLE:
             self.state &= ~BULK
-        self._in_pipe = count
-        if not self._drain_pipe():
+        pipe.held = count
+        if not self._drain(pipe):
             self.block()
         elif count < _LITTLE:
             self.release()
         return count
 
-    def _drain_pipe(self) -> bool:
-        assert self._pipe is not None
+    def _drain(self, pipe: Pipe) -> bool:
         try:
-            while self._in_pipe:
-                sent = os.splice(self._pipe.read_end, self.sink.fd, self._in_pipe, flags=_FLAGS)
+            while pipe.held:
+                sent = os.splice(pipe.read_end, self.sink.fd, pipe.held, flags=_FLAGS)
                 self.moved += sent
-                self._in_pipe -= sent
+                pipe.held -= sent
         except BlockingIOError:
             return False
         except OSError as error:

@@ -109,8 +109,8 @@ class Relay(Waiter):
         self.up: Direction
         self.down: Direction
         if engine is None:
-            self.up = PlainDirection(self, EndedBy.CLIENT, client, upstream)
-            self.down = PlainDirection(self, EndedBy.UPSTREAM, upstream, client)
+            self.up = PlainDirection(self, client, upstream)
+            self.down = PlainDirection(self, upstream, client)
         else:
             self.down = EncryptDirection(self, upstream, client, engine)
             self.up = DecryptDirection(self, client, upstream, engine, self.down)

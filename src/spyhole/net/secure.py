@@ -69,7 +69,7 @@ class DecryptDirection(SecureDirection):
     def __init__(
         self, relay: Relay, source: Stream, sink: Stream, engine: TlsEngine, replies: EncryptDirection
     ) -> None:
-        Direction.__init__(self, relay, EndedBy.CLIENT, source, sink)
+        Direction.__init__(self, relay, source, sink)
         self._engine = engine
         self._replies = replies
 
@@ -123,7 +123,7 @@ class EncryptDirection(SecureDirection):
     __slots__ = ()
 
     def __init__(self, relay: Relay, source: Stream, sink: Stream, engine: TlsEngine) -> None:
-        Direction.__init__(self, relay, EndedBy.UPSTREAM, source, sink)
+        Direction.__init__(self, relay, source, sink)
         self._engine = engine
         self.kept = engine.take()
 
