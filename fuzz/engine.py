@@ -40,8 +40,6 @@ def tls(data: bytes) -> None:
             pos += size
         if wire is None:
             engine.receive_eof()
-        else:
-            engine.receive(wire)
         if what & 64 and not engine.closed:
             with contextlib.suppress(TlsError):
                 engine.write(b"an answer")
@@ -49,7 +47,7 @@ def tls(data: bytes) -> None:
         if what & 128:
             with contextlib.suppress(TlsError):
                 engine.send_close_notify()
-        failed = _read(engine, read, 1 + size if what & 32 else len(_BUFFER))
+        failed = _read(engine, read, 1 + size if what & 32 else len(_BUFFER), wire or b"")
     assert client.written.startswith(read)
     if engine.peer_closed:
         assert client.closed
@@ -58,11 +56,12 @@ def tls(data: bytes) -> None:
         assert _read(engine, read, len(_BUFFER)), "a failure that did not stay"
 
 
-def _read(engine: TlsEngine, read: bytearray, size: int) -> bool:
-    """Read all there is; whether the connection has failed."""
+def _read(engine: TlsEngine, read: bytearray, size: int, received: bytes = b"") -> bool:
+    """Read all there is, with what was `received` now; whether the connection has failed."""
     try:
-        while count := engine.read_into(_BUFFER[:size]):
+        while count := engine.read_into(_BUFFER[:size], received):
             read += _BUFFER[:count]
+            received = b""
     except TlsError as error:
         assert error.detail
         assert error.alert is None or 0 <= error.alert < 256
@@ -93,9 +92,8 @@ class _Client:
             if disturbed and flight == 1 + disturbed % 2 and wire:
                 at = disturbed % len(wire)
                 wire[at : at + len(garbage)] = garbage
-            engine.receive(wire)
             try:
-                ready = engine.handshake()
+                ready = engine.handshake(wire)
             except TlsError as error:
                 assert disturbed, f"a sound handshake failed: {error.detail}"
                 assert error.detail

@@ -36,10 +36,10 @@ def serve(context: ssl.SSLContext, name: str, sock: socket.socket) -> None:
     done = False
     buffer = memoryview(bytearray(65_536))
     while not engine.peer_closed and (data := sock.recv(65_536)):
-        engine.receive(data)
         try:
-            done = done or engine.handshake()
-            if done and (count := engine.read_into(buffer)):
+            if not done:
+                done, data = engine.handshake(data), b""
+            if done and (count := engine.read_into(buffer, data)):
                 engine.write(buffer[:count])
         finally:
             sock.sendall(engine.take())
@@ -72,8 +72,7 @@ def handshake(
             client_done = True
         except ssl.SSLWantReadError:
             client_done = False
-        engine.receive(outgoing.read())
-        if engine.handshake() and client_done:
+        if engine.handshake(outgoing.read()) and client_done:
             return engine, tls
         incoming.write(engine.take())
     pytest.fail("the handshake does not end")

@@ -307,7 +307,7 @@ class _Shaken:
     async def arrives_with_the_handshake(self, words: bytes) -> None:
         await self.arrives(words)
         assert self.inward.tls is not None
-        self.inward.tls.receive(await self.inward.read_some())
+        assert self.inward.tls.handshake(await self.inward.read_some())
 
     def relay(self) -> asyncio.Task[Ending]:
         return asyncio.create_task(relay(self.inward, self.outward))

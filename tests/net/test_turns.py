@@ -64,9 +64,9 @@ def test_handshakes_take_turns(authority: Authority, monkeypatch: pytest.MonkeyP
     begun: list[int] = []
 
     class Engine(TlsEngine):
-        def handshake(self) -> bool:
+        def handshake(self, received: bytes | bytearray | memoryview = b"") -> bool:
             begun.append(running_loop().hot.turn)
-            return super().handshake()
+            return super().handshake(received)
 
     monkeypatch.setattr("spyhole.net.handshake.TlsEngine", Engine)
     context = authority.issue("a.test").server_context()

@@ -32,13 +32,13 @@ async def serve_tls(
     """
     prepare_context(context)
     engine = TlsEngine(context, server_name=hello.server_name)
-    ahead, client.ahead = client.ahead, b""
-    engine.receive(ahead)
+    received: bytes | memoryview
+    received, client.ahead = client.ahead, b""
     with client.within(timeout):
         await client.loop.handshakes.take(client)
         while True:
             try:
-                done = engine.handshake()
+                done = engine.handshake(received)
             except TlsError:
                 await client.send_all(engine.take())
                 raise
@@ -49,10 +49,8 @@ async def serve_tls(
                 return engine
             # Not read_some at once: what is there was read, and asking again costs a call and an exception.
             await client.event(READABLE | UNUSUAL)
-            data = await client.read_some()
-            if len(data) < RECEIVE_SIZE:  # that has emptied the socket
+            received = await client.read_some()
+            if len(received) < RECEIVE_SIZE:  # that has emptied the socket
                 client.events &= ~READABLE
-            if data:
-                engine.receive(data)
-            else:
+            if not received:
                 engine.receive_eof()

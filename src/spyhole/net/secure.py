@@ -90,11 +90,9 @@ class DecryptDirection(SecureDirection):
                 except OSError as error:
                     self.source_failed(error)
                     return 0
-                if received:
-                    engine.receive(RECEIVE_BUFFER[:received])
-                else:
+                if not received:
                     engine.receive_eof()
-                count = engine.read_into(RECEIVE_BUFFER)
+                count = engine.read_into(RECEIVE_BUFFER, RECEIVE_BUFFER[:received])
         except TlsError as error:
             self._client_failed(error, self._replies.kept)
             return 0

@@ -26,8 +26,9 @@ SEND_FLAGS = MSG_DONTWAIT | MSG_NOSIGNAL
 RECEIVE_SIZE = 65_536
 
 # Every stream of a process reads into this one buffer, and hands on or copies what it got before anybody
-# else can run: one process, one loop, one thread.
-RECEIVE_BUFFER = memoryview(bytearray(RECEIVE_SIZE))
+# else can run: one process, one loop, one thread. It has room for the plaintext of that, too, and of the
+# TLS record (RFC 8446, 5.1) that was begun before.
+RECEIVE_BUFFER = memoryview(bytearray(RECEIVE_SIZE + 16_384))
 
 _RESET = struct.pack("ii", 1, 0)
 

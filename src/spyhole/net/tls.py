@@ -1,15 +1,24 @@
-"""The TLS engine: bytes in, bytes out, over two memory BIOs; no socket, no event loop, no clock.
+"""The TLS engine: bytes in, bytes out; no socket, no event loop, no clock.
 
 Theory of operation. The session chooses an `ssl.SSLContext` from the peeked hello, makes one engine,
-feeds it what the socket brought (`receive`), and sends what `take` returns: after **every** call, also
-one that raised, because the alert is there. Three facts about OpenSSL shape the rest:
+gives each call what the socket brought, and sends what `take` returns: after **every** call, also
+one that raised, because the alert is there.
+
+OpenSSL reads and writes memory BIOs, which never shrink: two for each engine would keep 2 KB of an idle
+connection, and 150 KB of one that was busy once. But OpenSSL waits for more only when it has read all that
+there is, and has written by then what it has to say. So a thread's engines share two, each for the time of
+a call: it lays in what was received, and takes out what is left. Ciphertext is all that ever lies there.
+
+Four facts about OpenSSL shape the rest:
 
 * `SSL_shutdown` called twice, as `SSLObject.unwrap` does, reads: an application record that it meets is an
-  error that ends the connection. So `send_close_notify` takes everything unread out of OpenSSL's reach,
-  and puts it back afterwards; reading then goes on until the peer's own close_notify (RFC 8446, 6.1).
-* What the memory BIO says at its end differs with `OP_IGNORE_UNEXPECTED_EOF`, under which a FIN passes for
-  a close_notify. So the BIO is not told of the end: the engine remembers it, and a FIN without a
-  close_notify is always `TlsTruncated`. But in the handshake it is, for OpenSSL's alert.
+  error that ends the connection. So `send_close_notify` leaves nothing unread in OpenSSL's reach; reading
+  then goes on until the peer's own close_notify (RFC 8446, 6.1).
+* What OpenSSL says at the end of its input differs with `OP_IGNORE_UNEXPECTED_EOF`, under which a FIN
+  passes for a close_notify; and a BIO that was told of its end is of no use to others. So OpenSSL is not
+  told: the engine remembers, and a FIN without a close_notify is always `TlsTruncated`.
+* An alert is OpenSSL's to send, since it has the keys, and it does so only for what it reads. So where the
+  stream ends in the handshake, it is given a record that nobody may send.
 * The name that OpenSSL saw may differ from the name that was routed: a second hello, after
   HelloRetryRequest, may name somebody else. So the engine is told the routed name, and compares in the
   `sni_callback`, which runs for each hello, before a certificate is chosen.
@@ -24,19 +33,19 @@ from __future__ import annotations
 import copy
 import re
 import ssl
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from spyhole.errors import PeerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import TypeAlias
 
     Readable: TypeAlias = bytes | bytearray | memoryview
 
 
 class TlsError(PeerError):
-    """The TLS connection is dead, by the peer's fault. The alert, if there is one, is in `outgoing`.
+    """The TLS connection is dead, by the peer's fault. The alert, if there is one, is what `take` returns.
 
     `detail` is OpenSSL's reason, lower case and stable ("decryption failed or bad record mac"), or
     "peer sent alert certificate_unknown". `alert` is the number of the alert that we sent, None where we
@@ -57,11 +66,9 @@ class TlsTruncated(TlsError):
 class TlsEngine:
     """The server side of one TLS connection.
 
-    `receive(data)` takes ciphertext from the socket, `take()` returns all ciphertext that is to be sent;
-    both are the memory BIOs' own methods, for speed, and copy. The engine holds no more than what was
-    received and not read, and what was written and not taken: the caller bounds both. But a memory BIO
-    never shrinks: an engine that is idle keeps 17 KB, and 4/3 of the largest piece that went each way (in
-    all 164 KB, with pieces of 64 KiB).
+    `handshake` and `read_into` are given what the socket brought, and use it before they return, or copy
+    it; `take` returns what is to be sent. The engine holds no more than what was received and not read, and
+    what was written and not taken: the caller bounds both. It stays in the thread that made it.
 
     After the handshake, `peer_closed` becomes True when the peer's close_notify was read: there is no more
     plaintext than what the same `read_into` returned.
@@ -78,14 +85,11 @@ class TlsEngine:
         "_object",
         "_outgoing",
         "_routed",
+        "_unread",
+        "_unsent",
         "closed",
         "peer_closed",
-        "receive",
-        "take",
     )
-
-    receive: Callable[[Readable], int]
-    take: Callable[[], bytes]
 
     def __init__(self, context: ssl.SSLContext, *, server_name: bytes | None) -> None:
         """`context` went through `prepare_context`; `server_name` is the name that was routed, as sent
@@ -93,14 +97,13 @@ class TlsEngine:
         """
         if context.sni_callback is not _check_name:  # it would check no name at all: fail closed
             raise RuntimeError("the TLS context does not check the server name")
-        self._incoming = incoming = ssl.MemoryBIO()
-        self._outgoing = outgoing = ssl.MemoryBIO()
+        self._incoming, self._outgoing = incoming, outgoing = _shared.incoming, _shared.outgoing
         self._object: Any = context._wrap_bio(incoming, outgoing, True, owner=self)  # type: ignore[attr-defined]
         # latin-1 can't fail; OpenSSL's name comes decoded as ASCII, so one that is not ASCII matches none
         self._expected = None if server_name is None else server_name.decode("latin-1")
         self._routed: bool | None = None  # None: no hello yet; False: one named somebody else
-        self.receive = incoming.write
-        self.take = outgoing.read
+        self._unread = b""  # ciphertext: only where OpenSSL was kept from reading it
+        self._unsent = b""
         self._ended = False
         self._failure: TlsError | None = None
         self._full = False  # the last read filled its buffer: OpenSSL may hold the rest of a record
@@ -108,64 +111,72 @@ class TlsEngine:
         self.closed = False
         self.peer_closed = False
 
+    def take(self) -> bytes:
+        """All ciphertext that is to be sent; it is the caller's now."""
+        unsent, self._unsent = self._unsent, b""
+        return unsent
+
     @property
     def pending(self) -> int:
         """Bytes of ciphertext that `take` would return."""
-        return self._outgoing.pending
+        return len(self._unsent)
 
     @property
     def has_more(self) -> bool:
         """Whether `read_into` has something to say before anything else is received."""
-        more = self._full or self.peer_closed or self._failure or self._held or self._incoming.pending
-        return bool(more)
+        return bool(self._full or self.peer_closed or self._failure or self._held or self._unread)
 
     def receive_eof(self) -> None:
         """The socket ended (FIN): without a close_notify before it, that is a truncation."""
         self._ended = True
 
-    def handshake(self) -> bool:
+    def handshake(self, received: Readable = b"") -> bool:
         """True when the handshake is done; False when it needs more from the peer; raises TlsError."""
+        self._lay_in(received)
         try:
             self._object.do_handshake()
         except ssl.SSLWantReadError:
+            self._take_out()
             if self._ended:
                 raise self._failed(self._cut_off()) from None
             return False
         except ssl.SSLError as error:
             raise self._failed(self._explain(error)) from None
+        self._take_out()
         if self._routed is not True:  # no callback ran, so no name was compared: a defect, fail closed
             raise RuntimeError("the TLS context does not check the server name")
+        self._expected = None  # it has served, and an idle connection should hold little
         return True
 
     def _cut_off(self) -> TlsTruncated:
-        """The peer ended in the middle of the handshake: have OpenSSL say so in outgoing."""
+        """The peer ended in the middle of the handshake: have OpenSSL send an alert."""
         reason = ""
-        self._incoming.write_eof()
+        self._lay_in(_IMPOSSIBLE)
         try:
             self._object.do_handshake()
         except ssl.SSLError as error:
             reason = error.reason or ""
+        self._take_out()
+        if self._alert_in_the_clear() is not None:
+            self._unsent = self._unsent[:-1] + bytes([ssl.ALERT_DESCRIPTION_DECODE_ERROR])
         return TlsTruncated("the connection ended during the handshake", alert=self._alert_sent(reason))
 
-    def read_into(self, buffer: memoryview) -> int:
+    def read_into(self, buffer: memoryview, received: Readable = b"") -> int:
         """Put plaintext into `buffer` (not empty): how many bytes; 0: none now. Call it until it returns 0.
 
-        Reads as many records as fit. What was received before a truncation or a bad record is returned
-        first; the call after that raises TlsTruncated or TlsError.
+        Reads as many records as fit; `received` may lie in `buffer`. What was received before a truncation
+        or a bad record is returned first; the call after that raises TlsTruncated or TlsError.
         """
-        incoming = self._incoming
-        if not incoming.pending and not self._full:
-            if self._held:
-                return self._read_held(buffer)
-            if self._failure is not None:
-                raise copy.copy(self._failure)
-            if self._ended and not self.peer_closed:
-                raise self._failed(TlsTruncated("the connection ended without close_notify"))
-            return 0
-        return self._read_records(buffer, incoming)
+        if received or self._unread or self._full or self._held:
+            return self._read_records(buffer, received)
+        if self._failure is not None:
+            raise copy.copy(self._failure)
+        if self._ended and not self.peer_closed:
+            raise self._failed(TlsTruncated("the connection ended without close_notify"))
+        return 0
 
     def write(self, data: Readable) -> None:
-        """Encrypt all of `data` into outgoing. The peer may have sent its close_notify: it still reads.
+        """Encrypt all of `data`, for `take`. The peer may have sent its close_notify: it still reads.
 
         After a bad record there is nobody to write to: that failure is raised, even before `read_into` is.
         """
@@ -173,12 +184,14 @@ class TlsEngine:
             return
         if self._failure is not None:
             raise copy.copy(self._failure)
+        self._lay_in(b"")
         try:
             self._object.write(data)
         except ssl.SSLError as error:
             if self.closed:
                 raise RuntimeError("write after send_close_notify") from None
             raise self._failed(self._explain(error)) from None
+        self._unsent += self._outgoing.read()
 
     def send_close_notify(self) -> None:
         """Half-close: nothing is written after this; reading goes on until the peer closes. Idempotent.
@@ -187,20 +200,18 @@ class TlsEngine:
         """
         if self.closed or self._failure is not None or self._object.version() is None:
             return
-        tls_object, incoming = self._object, self._incoming
+        tls_object = self._object
         if (decrypted := tls_object.pending()) > 0:
             self._held += tls_object.read(decrypted)
-        unread = incoming.read()
+        self.closed = True
+        self._lay_in(b"")
         try:
             tls_object.shutdown()
         except ssl.SSLWantReadError:
             pass  # sent; it would now wait for the peer's, which read_into does
         except ssl.SSLError as error:
             raise self._failed(self._explain(error)) from None
-        finally:
-            self.closed = True
-            if unread:
-                incoming.write(unread)
+        self._take_out()
 
     @property
     def version(self) -> str | None:
@@ -225,14 +236,37 @@ class TlsEngine:
         """Whether the handshake resumed a session (ticket), so that no certificate was sent."""
         return bool(self._object.session_reused)
 
-    def _read_records(self, buffer: memoryview, incoming: ssl.MemoryBIO) -> int:
+    def _lay_in(self, received: Readable) -> None:
+        """Begin a call of OpenSSL: `received` is what it may read."""
+        incoming, outgoing = self._incoming, self._outgoing
+        # Whoever was kept from taking out what is his, by want of memory, has failed: it is nobody's.
+        if incoming.pending:
+            incoming.read()
+        if outgoing.pending:
+            outgoing.read()
+        if received:
+            incoming.write(received)
+
+    def _take_out(self) -> None:
+        """End a call of OpenSSL: what it left, and what it wrote, is this engine's."""
+        if self._outgoing.pending:
+            self._unsent += self._outgoing.read()
+        if self._incoming.pending:
+            self._unread = self._incoming.read()
+
+    def _read_records(self, buffer: memoryview, received: Readable) -> int:
+        if self._unread:
+            received = self._unread + bytes(received)
+            self._unread = b""
         if self._held:
+            self._unread = bytes(received)
             return self._read_held(buffer)
         if self._failure is not None:
             raise copy.copy(self._failure)
         if self.peer_closed:
-            incoming.read()  # "any data received after a closure alert MUST be ignored"
-            return 0
+            return 0  # "any data received after a closure alert MUST be ignored" (RFC 8446, 6.1)
+        self._lay_in(received)
+        incoming = self._incoming
         read, size, count = self._object.read, len(buffer), 0
         # OpenSSL hands out one record a call; an exception for "no more" costs as much as a small record,
         # so the end of the BIO is asked for, not run into
@@ -255,6 +289,7 @@ class TlsEngine:
             if not count:
                 raise self._failed(self._explain(error)) from None
             self._failed(self._explain(error))
+        self._take_out()
         self._full = count == size
         if not count and self._ended and not self.peer_closed:
             raise self._failed(TlsTruncated("the connection ended without close_notify"))
@@ -273,6 +308,9 @@ class TlsEngine:
         return failure
 
     def _explain(self, error: ssl.SSLError) -> TlsError:
+        """What OpenSSL's error means, whose call ends with it."""
+        self._take_out()
+        self._unread = b""
         reason = error.reason or ""
         if self._routed is False:
             detail = "the TLS library saw another server name than the one that was routed"
@@ -284,12 +322,25 @@ class TlsEngine:
         return TlsError(detail, alert=self._alert_sent(reason))
 
     def _alert_sent(self, reason: str) -> int | None:
-        """The fatal alert at the end of outgoing: read if it is in the clear, else told by the reason."""
-        unsent = self._outgoing.read()
-        self._outgoing.write(unsent)
-        if len(unsent) >= 7 and unsent[-7:-5] == b"\x15\x03" and unsent[-4:-1] == b"\x00\x02\x02":
-            return unsent[-1]
-        return _ENCRYPTED_ALERTS.get(reason) if unsent else None
+        """The fatal alert that ends what is unsent: read where it is in the clear, else by the reason."""
+        if (alert := self._alert_in_the_clear()) is not None:
+            return alert
+        return _ENCRYPTED_ALERTS.get(reason) if self._unsent else None
+
+    def _alert_in_the_clear(self) -> int | None:
+        last = self._unsent[-7:]
+        return last[6] if len(last) == 7 and last[:2] == b"\x15\x03" and last[3:6] == b"\0\2\2" else None
+
+
+class _Shared(threading.local):
+    """The two memory BIOs of a thread's engines, empty but while one of these is in a call."""
+
+    def __init__(self) -> None:
+        self.incoming = ssl.MemoryBIO()
+        self.outgoing = ssl.MemoryBIO()
+
+
+_shared: Final = _Shared()
 
 
 def prepare_context(context: ssl.SSLContext) -> None:
@@ -312,6 +363,9 @@ _RECEIVED_ALERT: Final = re.compile(
 )
 _SOURCE_LINE: Final = re.compile(r"^\[[^\]]*\] ?| ?\(_ssl\.c:\d+\)$")
 
+# An alert of one byte (RFC 8446, 5.1: it has two), with enough behind it to fill any record that was begun
+_IMPOSSIBLE: Final = b"\x15\x03\x03\0\1\2" + bytes(17_000)
+
 # the alerts that OpenSSL sends under encryption (RFC 8446, 6.2), by its reason
 _ENCRYPTED_ALERTS: Final = {
     "DECRYPTION_FAILED_OR_BAD_RECORD_MAC": ssl.ALERT_DESCRIPTION_BAD_RECORD_MAC,
@@ -323,7 +377,8 @@ _ENCRYPTED_ALERTS: Final = {
     "ENCRYPTED_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
     "DATA_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
     "PACKET_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
-    "UNEXPECTED_EOF_WHILE_READING": ssl.ALERT_DESCRIPTION_DECODE_ERROR,
+    "INVALID_ALERT": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
+    "INVALID_CCS_MESSAGE": ssl.ALERT_DESCRIPTION_ILLEGAL_PARAMETER,
     "WRONG_VERSION_NUMBER": ssl.ALERT_DESCRIPTION_PROTOCOL_VERSION,
     "DIGEST_CHECK_FAILED": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
     "BAD_SIGNATURE": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
