@@ -486,6 +486,13 @@ DIFFERENT = {
 }
 """Where Spyhole means another alert, and which."""
 
+SINCE_3_2 = {
+    "hello: a record over 2^14": ("2/22", "2/22"),
+    "hello: no ciphers": ("2/47", "2/50"),
+    "hello: deflate alone": ("2/50", "2/47"),
+}
+"""What Spyhole says, and what an s_server does that is of a later OpenSSL than 3.0; seen with 3.5."""
+
 DECODE_ERROR = "TLSV1_ALERT_DECODE_ERROR"
 ENDS_IN_CIPHERTEXT = {
     "SSLV3_ALERT_UNEXPECTED_MESSAGE",
@@ -559,6 +566,8 @@ def answers(both: Both) -> dict[str, tuple[Told, Told]]:
 @pytest.mark.parametrize("name", CASES)
 def test_the_same_alert(answers: dict[str, tuple[Told, Told]], name: str) -> None:
     ours, theirs = answers[name]
+    if (ours.alert, theirs.alert) == SINCE_3_2.get(name):
+        return
     if name in DIFFERENT:
         assert ours.alert == DIFFERENT[name] != theirs.alert
     else:

@@ -282,7 +282,10 @@ class TlsEngine:
                 count += got
         except ssl.SSLWantReadError:
             pass
-        except ssl.SSLZeroReturnError:  # the same as 0, once our own close_notify is out
+        except (ssl.SSLZeroReturnError, ssl.SSLEOFError):
+            # The first is the same as 0, once our own close_notify is out. The second is what OpenSSL from
+            # 3.2 on makes of a close_notify behind a user_canceled (openssl/openssl#25254): of ends it is
+            # told no other.
             self.peer_closed = True
         except ssl.SSLError as error:
             # not in a variable: its traceback leads here, and the cycle would keep the engine
