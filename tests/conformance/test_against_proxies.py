@@ -15,7 +15,7 @@ from spyhole.conformance.process import NotStarted, free_ports
 from spyhole.conformance.ready import NotSetUp
 from spyhole.conformance.report import Options, Report
 from spyhole.conformance.routes import BACKENDS, SPECIAL, Routes
-from spyhole.conformance.scoring import Mark
+from spyhole.conformance.scoring import Mark, Result
 from spyhole.conformance.suite import Suite
 from support.openssl import LATER
 from support.program import Program
@@ -32,13 +32,17 @@ def against(name: str, program: str | None, options: Options) -> Report:
     return asyncio.run(Suite(options).against_peer(PEERS[name], found))
 
 
+def other_later(result: Result) -> bool:
+    """A later OpenSSL than the one that the parser follows has other alerts, and parses one thing more."""
+    return result.mark is Mark.RIGHT or "compress_certificate" in result.case.name
+
+
 def test_spyhole_has_full_marks(caplog: pytest.LogCaptureFixture) -> None:
     report = against("spyhole", None, Options(patience=PATIENCE))
     wrong = [
         f"{r.case.group} {r.case.name}, {r.routes} routes: expected {r.expected}; came {r.came}"
         for r in report.results
-        # of the alerts a few are others to a later OpenSSL than the one that the parser follows
-        if not (r.mark in (Mark.RIGHT, Mark.NOT_TRIED) if LATER else r.right)
+        if not (r.right or (LATER and other_later(r)))
     ]
     assert wrong == []
     assert report.all_right or LATER
