@@ -11,7 +11,7 @@ import ssl
 import subprocess
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import trustme
@@ -289,6 +289,32 @@ def test_what_a_call_that_failed_left_behind_is_nobodys() -> None:
     assert one.take() == b""
 
 
+def test_an_engine_that_got_no_memory_harms_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it left lies in the shared BIO, and there is no memory to take it out at once."""
+
+    class Scarce:
+        def __init__(self, bio: ssl.MemoryBIO) -> None:
+            self.bio = bio
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.bio, name)
+
+        def read(self, size: int = -1) -> bytes:
+            if (self.bio.pending if size < 0 else size) > 20_000:
+                raise MemoryError
+            return self.bio.read(size)
+
+    (one, _), (other, client) = connected(VERSIONS[1]), connected(VERSIONS[1])
+    for engine in (one, other):
+        monkeypatch.setattr(engine, "_outgoing", Scarce(engine._outgoing))
+    with pytest.raises(MemoryError):
+        one.write(bytes(60_000))
+    other.write(b"answer")
+    client.incoming.write(other.take())
+    client.read()
+    assert client.plaintext == b"answer"
+
+
 def test_each_thread_has_its_own_memory_bios() -> None:
     with ThreadPoolExecutor(1) as another:
         assert another.submit(lambda: tls._shared.incoming).result() is not tls._shared.incoming
@@ -481,6 +507,37 @@ def test_the_end_of_the_stream_in_the_handshake_is_a_truncation(
         engine.read_into(memoryview(bytearray(100)))
 
 
+@pytest.mark.parametrize("version", [VERSIONS[0], "a second hello"], ids=str)
+def test_wherever_the_stream_ends_in_the_clear_nothing_follows_but_an_alert(
+    version: ssl.TLSVersion | str,
+) -> None:
+    """Least of all an answer to a message that is not all the client's."""
+    if isinstance(version, str):
+        context = server_context(VERSIONS[1])
+        context.set_ecdh_curve("secp384r1")  # for which no client has a key share at hand
+    else:
+        context = SERVER_CONTEXTS[version]
+    size = 1000
+    at = 1
+    while at < size:
+        engine, client = TlsEngine(context, server_name=NAME), Client(client_context())
+        client.handshake()
+        assert not engine.handshake(client.outgoing.read())
+        client.incoming.write(engine.take())
+        client.handshake()
+        flight = client.outgoing.read()
+        # a change_cipher_spec ends what is in the clear
+        size = flight.find(b"\x14\3\3\0\1\1") if version is VERSIONS[0] else len(flight)
+        engine.receive_eof()
+        with pytest.raises(TlsTruncated) as caught:
+            engine.handshake(flight[:at])
+        assert caught.value.alert == ssl.ALERT_DESCRIPTION_DECODE_ERROR
+        assert engine.take() == bytes.fromhex("15030300020232")
+        assert not engine._unread
+        at += 1
+    assert size > 40
+
+
 # stories: the end
 
 
@@ -601,6 +658,23 @@ def test_a_close_notify_behind_a_user_canceled_is_an_end_like_any_other(tmp_path
     client.incoming.write(engine.take())
     client.read()
     assert client.plaintext == b"and we still write"
+
+
+def test_a_key_update_after_our_close_notify_is_followed_and_not_answered(tmp_path: Path) -> None:
+    """There would be nobody to send the answer to (RFC 8446, 6.1)."""
+    context = client_context(VERSIONS[1])
+    context.keylog_filename = str(tmp_path / "keys")
+    engine, client = TlsEngine(SERVER_CONTEXTS[VERSIONS[1]], server_name=NAME), Client(context)
+    pump(engine, client)
+    engine.send_close_notify()
+    assert engine.take()
+    writer = Tls13Writer(client.tls, tmp_path / "keys", "CLIENT_TRAFFIC_SECRET_0")
+    for words in (b"some ", b"words "):
+        assert read_all(engine, writer.key_update() + writer.key_update()) == b""
+        assert read_all(engine, writer.application_data(words)) == words
+        assert engine.take() == b""
+    assert read_all(engine, writer.record(b"\1\0", 21)) == b""
+    assert engine.peer_closed
 
 
 @both_versions

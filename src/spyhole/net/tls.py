@@ -7,7 +7,8 @@ one that raised, because the alert is there.
 OpenSSL reads and writes memory BIOs, which never shrink: two for each engine would keep 2 KB of an idle
 connection, and 150 KB of one that was busy once. But OpenSSL waits for more only when it has read all that
 there is, and has written by then what it has to say. So a thread's engines share two, each for the time of
-a call: it lays in what was received, and takes out what is left. Ciphertext is all that ever lies there.
+a call: it lays in what was received, and takes out what is left. What lies there is never plaintext but of
+the handshake: the bytes of the wire.
 
 Four facts about OpenSSL shape the rest:
 
@@ -18,7 +19,8 @@ Four facts about OpenSSL shape the rest:
   passes for a close_notify; and a BIO that was told of its end is of no use to others. So OpenSSL is not
   told: the engine remembers, and a FIN without a close_notify is always `TlsTruncated`.
 * An alert is OpenSSL's to send, since it has the keys, and it does so only for what it reads. So where the
-  stream ends in the handshake, it is given a record that nobody may send.
+  stream ends in the handshake, it is given a record that nobody may send. Where one was begun, that is the
+  rest of it, which nobody sent either: a hello that it completes is nobody's.
 * The name that OpenSSL saw may differ from the name that was routed: a second hello, after
   HelloRetryRequest, may name somebody else. So the engine is told the routed name, and compares in the
   `sni_callback`, which runs for each hello, before a certificate is chosen.
@@ -100,7 +102,7 @@ class TlsEngine:
         self._incoming, self._outgoing = incoming, outgoing = _shared.incoming, _shared.outgoing
         self._object: Any = context._wrap_bio(incoming, outgoing, True, owner=self)  # type: ignore[attr-defined]
         # latin-1 can't fail; OpenSSL's name comes decoded as ASCII, so one that is not ASCII matches none
-        self._expected = None if server_name is None else server_name.decode("latin-1")
+        self._expected: str | object | None = None if server_name is None else server_name.decode("latin-1")
         self._routed: bool | None = None  # None: no hello yet; False: one named somebody else
         self._unread = b""  # ciphertext: only where OpenSSL was kept from reading it
         self._unsent = b""
@@ -145,11 +147,12 @@ class TlsEngine:
         self._take_out()
         if self._routed is not True:  # no callback ran, so no name was compared: a defect, fail closed
             raise RuntimeError("the TLS context does not check the server name")
-        self._expected = None  # it has served, and an idle connection should hold little
+        self._expected = _NOBODY  # no other hello is expected, and an idle connection should hold little
         return True
 
     def _cut_off(self) -> TlsTruncated:
         """The peer ended in the middle of the handshake: have OpenSSL send an alert."""
+        self._expected = _NOBODY
         reason = ""
         self._lay_in(_IMPOSSIBLE)
         try:
@@ -157,8 +160,9 @@ class TlsEngine:
         except ssl.SSLError as error:
             reason = error.reason or ""
         self._take_out()
+        self._unread = b""
         if self._alert_in_the_clear() is not None:
-            self._unsent = self._unsent[:-1] + bytes([ssl.ALERT_DESCRIPTION_DECODE_ERROR])
+            self._unsent = self._unsent[:-7] + _DECODE_ERROR
         return TlsTruncated("the connection ended during the handshake", alert=self._alert_sent(reason))
 
     def read_into(self, buffer: memoryview, received: Readable = b"") -> int:
@@ -203,7 +207,6 @@ class TlsEngine:
         tls_object = self._object
         if (decrypted := tls_object.pending()) > 0:
             self._held += tls_object.read(decrypted)
-        self.closed = True
         self._lay_in(b"")
         try:
             tls_object.shutdown()
@@ -211,7 +214,9 @@ class TlsEngine:
             pass  # sent; it would now wait for the peer's, which read_into does
         except ssl.SSLError as error:
             raise self._failed(self._explain(error)) from None
-        self._take_out()
+        finally:
+            self._take_out()
+            self.closed = True
 
     @property
     def version(self) -> str | None:
@@ -239,18 +244,21 @@ class TlsEngine:
     def _lay_in(self, received: Readable) -> None:
         """Begin a call of OpenSSL: `received` is what it may read."""
         incoming, outgoing = self._incoming, self._outgoing
-        # Whoever was kept from taking out what is his, by want of memory, has failed: it is nobody's.
-        if incoming.pending:
-            incoming.read()
-        if outgoing.pending:
-            outgoing.read()
+        # Whoever was kept from taking out what is his, by want of memory, has failed: it is nobody's. In
+        # small parts, for which there may be memory.
+        while incoming.pending:
+            incoming.read(4096)
+        while outgoing.pending:
+            outgoing.read(4096)
         if received:
             incoming.write(received)
 
     def _take_out(self) -> None:
         """End a call of OpenSSL: what it left, and what it wrote, is this engine's."""
         if self._outgoing.pending:
-            self._unsent += self._outgoing.read()
+            said = self._outgoing.read()
+            if not self.closed:  # nothing follows a close_notify (RFC 8446, 6.1), also no new keys or alert
+                self._unsent += said
         if self._incoming.pending:
             self._unread = self._incoming.read()
 
@@ -366,8 +374,12 @@ _RECEIVED_ALERT: Final = re.compile(
 )
 _SOURCE_LINE: Final = re.compile(r"^\[[^\]]*\] ?| ?\(_ssl\.c:\d+\)$")
 
-# An alert of one byte (RFC 8446, 5.1: it has two), with enough behind it to fill any record that was begun
-_IMPOSSIBLE: Final = b"\x15\x03\x03\0\1\2" + bytes(17_000)
+# Equal to no server name, also to none.
+_NOBODY: Final = object()
+
+# An alert of one byte (it has two: RFC 8446, 6), with enough behind it to fill any record that was begun
+_IMPOSSIBLE: Final = b"\x15\3\3\0\1\2" + bytes(17_000)
+_DECODE_ERROR: Final = b"\x15\3\3\0\2\2\x32"
 
 # the alerts that OpenSSL sends under encryption (RFC 8446, 6.2), by its reason
 _ENCRYPTED_ALERTS: Final = {
@@ -382,7 +394,6 @@ _ENCRYPTED_ALERTS: Final = {
     "PACKET_LENGTH_TOO_LONG": ssl.ALERT_DESCRIPTION_RECORD_OVERFLOW,
     "INVALID_ALERT": ssl.ALERT_DESCRIPTION_UNEXPECTED_MESSAGE,
     "INVALID_CCS_MESSAGE": ssl.ALERT_DESCRIPTION_ILLEGAL_PARAMETER,
-    "WRONG_VERSION_NUMBER": ssl.ALERT_DESCRIPTION_PROTOCOL_VERSION,
     "DIGEST_CHECK_FAILED": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
     "BAD_SIGNATURE": ssl.ALERT_DESCRIPTION_DECRYPT_ERROR,
 }
