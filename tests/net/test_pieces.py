@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spyhole.net.direction import BLOCKED, BULK, SHORT_TURN
+from spyhole.net.direction import BULK, SHORT_TURN
 from spyhole.net.loop import HotLoop, running_loop
 from spyhole.net.pieces import Pieces
 from spyhole.net.relay import Relay
@@ -90,9 +90,7 @@ class Carried:
         for end in (one, other):
             closing.callback(end.close)
         self.client, self.upstream = End(one), End(other)
-        outward = stream_on(loop, theirs, "u")
-        outward.want_writable()  # as for its dial
-        self.relay = Relay(stream_on(loop, ours, "c"), outward, None, None)
+        self.relay = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
         self.serving = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -108,56 +106,6 @@ class Carried:
     async def end(self) -> None:
         self.client.reset()
         await self.serving
-
-
-async def quiet(pieces: Pieces) -> None:
-    """Nobody with little to do has had an event for a while."""
-    for _ in range(100):
-        pieces.put_off(int)
-        await asyncio.sleep(0)
-    assert not pieces.hurry
-
-
-def test_an_answer_is_small_also_from_a_socket_whose_dial_was_waited_for() -> None:
-    async def story() -> None:
-        loop = running_loop()
-        pieces = loop.hot.pieces
-        with ExitStack() as closing:
-            carried = Carried(loop, closing)
-            await quiet(pieces)
-            carried.upstream.send(b"an answer")
-            carried.upstream.push()
-            pieces.put_off(int)
-            await asyncio.sleep(0)
-            assert pieces.hurry
-            await carried.end()
-
-    play(story())
-
-
-def test_room_in_a_sink_that_was_full_is_not_small() -> None:
-    async def story() -> None:
-        loop = running_loop()
-        pieces = loop.hot.pieces
-        with ExitStack() as closing:
-            carried = Carried(loop, closing)
-            up = carried.relay.up
-            # so small that it is full again before all that is kept was taken
-            carried.relay.upstream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
-            carried.client.send(NOISE * 8)
-            while not up.state & BLOCKED:
-                carried.client.push()
-                await asyncio.sleep(0)
-            await quiet(pieces)
-            enough = up.moved + 100_000
-            while up.moved < enough:
-                carried.upstream.pull()
-                pieces.put_off(int)
-                await asyncio.sleep(0)
-                assert not pieces.hurry
-            await carried.end()
-
-    play(story())
 
 
 def test_bulk_has_long_turns_alone_and_beside_requests_a_short_one_between_two_polls() -> None:

@@ -126,13 +126,6 @@ class Direction:
             else:
                 self.run()
 
-    def on_room(self) -> None:
-        """Handle the sink's event that it has room again: one of somebody's with much to do."""
-        pieces = self.source.loop.hot.pieces
-        heavy = pieces.heavy + 1
-        self.resume()
-        pieces.heavy = heavy  # once, whether or not that put anything off
-
     def on_event(self, events: int) -> None:
         """Handle the source's events when there is something else to them than data to be moved."""
         if self.relay.over:
@@ -255,10 +248,11 @@ def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], N
 
     def on_event(events: int) -> None:
         try:
+            if events & WRITABLE:  # a socket that was full once is no small one's
+                inward.source.loop.hot.pieces.heavy += 1
             if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
-                outward.on_room()
-            # Whatever happens comes with "can be written to" once anybody waited for that, also the dial.
-            if events := events & ~WRITABLE:
+                outward.resume()
+            if events & ~WRITABLE:
                 inward.on_event(events)
         except Exception as error:
             inward.relay.fail(error)

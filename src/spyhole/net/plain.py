@@ -125,8 +125,10 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
     ) -> None:
         try:
             if events != READABLE:
+                if events & WRITABLE:  # a socket that was full once is no small one's
+                    inward.source.loop.hot.pieces.heavy += 1
                 if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
-                    outward.on_room()
+                    outward.resume()
                     if inward.relay.over:
                         return
                 if not events & ANYTHING_TO_READ:
