@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spyhole.net.direction import BULK, SHORT_TURN
+from spyhole.net.direction import BLOCKED, BULK, SHORT_TURN
 from spyhole.net.loop import HotLoop, running_loop
 from spyhole.net.pieces import Pieces
 from spyhole.net.relay import Relay
@@ -23,9 +23,7 @@ BATCHES = st.lists(st.tuples(st.integers(0, 512), st.integers(0, 512), st.intege
 
 def done(pieces: Pieces, events: int, heavy: int) -> int:
     """One batch of the loop's: how many pieces are done after it."""
-    waited = len(pieces.waiting)
-    pieces.heavy = heavy
-    taken = pieces.next_ones(waited, events)
+    taken = pieces.next_ones(len(pieces.waiting), events, events - heavy)
     for piece in taken:
         piece()
     return len(taken)
@@ -61,8 +59,8 @@ def test_however_much_else_there_is_something_of_it_is_done_in_proportion(events
 def test_what_is_put_off_during_a_batch_waits_for_the_next_poll() -> None:
     pieces = Pieces()
     pieces.put_off(int)
-    assert pieces.next_ones(0, 1) == []
-    assert pieces.next_ones(1, 0) == [int]
+    assert pieces.next_ones(0, 1, 1) == []
+    assert pieces.next_ones(1, 0, 0) == [int]
 
 
 def test_alone_pieces_are_long_and_many_and_beside_small_events_short_and_few() -> None:
@@ -90,7 +88,9 @@ class Carried:
         for end in (one, other):
             closing.callback(end.close)
         self.client, self.upstream = End(one), End(other)
-        self.relay = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
+        upstream = stream_on(loop, theirs, "u")
+        upstream.want_writable()  # as for its dial
+        self.relay = Relay(stream_on(loop, ours, "c"), upstream, None, None)
         self.serving = loop.create_task(self._serve())
 
     async def _serve(self) -> None:
@@ -106,6 +106,81 @@ class Carried:
     async def end(self) -> None:
         self.client.reset()
         await self.serving
+
+
+async def quiet(pieces: Pieces) -> None:
+    """Nobody with little to do has had an event for a while."""
+    for _ in range(100):
+        await a_poll(pieces)
+    assert not pieces.hurry
+
+
+async def a_poll(pieces: Pieces) -> None:
+    pieces.put_off(int)
+    await asyncio.sleep(0)
+
+
+def test_an_answer_is_small_also_from_a_socket_whose_dial_was_waited_for() -> None:
+    async def story() -> None:
+        loop = running_loop()
+        pieces = loop.hot.pieces
+        with ExitStack() as closing:
+            carried = Carried(loop, closing)
+            await quiet(pieces)
+            carried.upstream.send(b"an answer")
+            carried.upstream.push()
+            await a_poll(pieces)
+            assert pieces.hurry
+            await carried.end()
+
+    play(story())
+
+
+def test_what_comes_by_the_ten_thousand_bytes_is_not_small() -> None:
+    async def story() -> None:
+        loop = running_loop()
+        pieces = loop.hot.pieces
+        with ExitStack() as closing:
+            carried = Carried(loop, closing)
+            await quiet(pieces)
+            carried.client.send(NOISE[:40_000])
+            carried.client.push()
+            await a_poll(pieces)
+            assert carried.relay.up.moved == 40_000
+            assert not pieces.hurry
+            await carried.end()
+
+    play(story())
+
+
+def test_neither_more_for_a_sink_that_is_full_nor_room_in_it_is_small() -> None:
+    async def story() -> None:
+        loop = running_loop()
+        pieces = loop.hot.pieces
+        with ExitStack() as closing:
+            carried = Carried(loop, closing)
+            up = carried.relay.up
+            # so small that it is full again before all that is kept was taken
+            carried.relay.upstream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+            while not up.state & BLOCKED:
+                carried.client.send(NOISE[:30_000])
+                carried.client.push()
+                await asyncio.sleep(0)
+            await quiet(pieces)
+            carried.client.send(b"more")
+            carried.client.push()
+            await a_poll(pieces)
+            assert not pieces.hurry
+            carried.client.send(NOISE)
+            enough = up.moved + 100_000
+            while up.moved < enough:
+                carried.client.push()
+                carried.upstream.pull()
+                await a_poll(pieces)
+                assert not pieces.hurry
+            await carried.end()
+
+    play(story())
 
 
 def test_bulk_has_long_turns_alone_and_beside_requests_a_short_one_between_two_polls() -> None:

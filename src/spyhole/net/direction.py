@@ -30,6 +30,7 @@ FINISHED = 4  # and the sink was told
 QUEUED = 8  # it has more to move, after the other connections have had their turn
 BULK = 16  # it is spliced: see `plain`
 STOPPED = BLOCKED | ENDED
+MUCH_TO_DO = BLOCKED | QUEUED | BULK
 
 # Bytes that one direction may move before the others have their turn. Alone, one large splice, which is the
 # cheapest; beside small requests, which wait for it, one buffer.
@@ -111,11 +112,9 @@ class Direction:
 
     def put_off(self) -> None:
         """Go on when the other connections have had their turn."""
-        pieces = self.source.loop.hot.pieces
-        pieces.heavy += 1
         if not self.state & QUEUED:
             self.state |= QUEUED
-            pieces.put_off(self._go_on)
+            self.source.loop.hot.pieces.put_off(self._go_on)
 
     def resume(self) -> None:
         """The sink has room again."""
@@ -126,14 +125,18 @@ class Direction:
             else:
                 self.run()
 
-    def on_event(self, events: int) -> None:
-        """Handle the source's events when there is something else to them than data to be moved."""
+    def on_event(self, events: int) -> bool:
+        """Handle the source's events when there is something else to them than data to be moved.
+
+        True if it has much to do: see `pieces`.
+        """
         if self.relay.over:
-            return
+            return False
         if not self.state & STOPPED:
             self.run()
         if events & ERROR:
             self.look_for_reset()
+        return bool(self.state & MUCH_TO_DO)
 
     def look_for_reset(self) -> None:
         """Find out what no read will: nobody reads while the sink is full, or after the end."""
@@ -243,18 +246,19 @@ class Direction:
             )
 
 
-def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], None]:
+def events_of_socket(inward: Direction, outward: Direction) -> Callable[[int], bool]:
     """The callback of a socket that `inward` reads from and `outward` writes to."""
 
-    def on_event(events: int) -> None:
+    def on_event(events: int) -> bool:
         try:
-            if events & WRITABLE:  # a socket that was full once is no small one's
-                inward.source.loop.hot.pieces.heavy += 1
-            if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
+            room = bool(outward.state & BLOCKED and events & (WRITABLE | BROKEN))
+            if room:
                 outward.resume()
-            if events & ~WRITABLE:
-                inward.on_event(events)
+            # A socket that was waited for once, also for its dial, can be written to with all that happens.
+            events &= ~WRITABLE
+            return inward.on_event(events) if events else room
         except Exception as error:
             inward.relay.fail(error)
+            return False
 
     return on_event

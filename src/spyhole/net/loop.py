@@ -63,7 +63,7 @@ class HotSelector(selectors.BaseSelector):
         self._epoll = select.epoll()
         self._poll = self._epoll.poll
         self._cold: dict[int, selectors.SelectorKey] = {}
-        self._hot: dict[int, Callable[[int], None]] = {}
+        self._hot: dict[int, Callable[[int], object]] = {}
         self.pieces = Pieces()
         self._retired: list[socket] = []
         self._dispatching = False
@@ -74,12 +74,15 @@ class HotSelector(selectors.BaseSelector):
 
     # hot descriptors
 
-    def watch(self, fd: int, callback: Callable[[int], None], events: int = EDGE) -> None:
-        """Register a descriptor once. `callback` gets the epoll event mask, from within the poll."""
+    def watch(self, fd: int, callback: Callable[[int], object], events: int = EDGE) -> None:
+        """Register a descriptor once. `callback` gets the epoll event mask, from within the poll.
+
+        It returns something true if the event is of somebody's with much to do: see `pieces`.
+        """
         self._epoll.register(fd, events)
         self._hot[fd] = callback
 
-    def redirect(self, fd: int, callback: Callable[[int], None]) -> None:
+    def redirect(self, fd: int, callback: Callable[[int], object]) -> None:
         """Give a watched descriptor another callback. No system call."""
         self._hot[fd] = callback
 
@@ -134,7 +137,7 @@ class HotSelector(selectors.BaseSelector):
         hot = self._hot
         pieces = self.pieces
         waited = len(pieces.waiting)
-        pieces.heavy = 0
+        small = len(events)
         self.turn += 1
         self._dispatching = True
         try:
@@ -142,7 +145,8 @@ class HotSelector(selectors.BaseSelector):
                 callback = hot.get(fd)
                 if callback is not None:
                     try:
-                        callback(mask)
+                        if callback(mask):
+                            small -= 1
                     except Exception as error:
                         self._report(error)
                 elif key := self._cold.get(fd):
@@ -151,7 +155,7 @@ class HotSelector(selectors.BaseSelector):
                     )
                     ready.append((key, wanted & key.events))
             if pieces.waiting:
-                for piece in pieces.next_ones(waited, len(events)):
+                for piece in pieces.next_ones(waited, len(events), small):
                     try:
                         piece()
                     except Exception as error:

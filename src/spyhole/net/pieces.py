@@ -24,12 +24,10 @@ _SOON = 64
 class Pieces:
     """The pieces of work that were put off, in their order, and whether they are to be short."""
 
-    __slots__ = ("_since", "heavy", "hurry", "waiting")
+    __slots__ = ("_since", "hurry", "waiting")
 
     def __init__(self) -> None:
         self.waiting: deque[Callable[[], None]] = deque()
-        self.heavy = 0
-        """How many of a batch's events concerned those with much to do. They count themselves."""
         self.hurry = False
         """Somebody with little to do had an event of late: a piece is to be a short one."""
         self._since = _SOON
@@ -38,9 +36,12 @@ class Pieces:
         """Call `piece` when it is its turn: not before the next poll and what is ready by then."""
         self.waiting.append(piece)
 
-    def next_ones(self, waited: int, events: int) -> list[Callable[[], None]]:
-        """Take out those to be done now, of the `waited` that were there when so many `events` came."""
-        self._since = 0 if events > self.heavy else self._since + 1
+    def next_ones(self, waited: int, events: int, small: int) -> list[Callable[[], None]]:
+        """Take out those to be done now, of the `waited` that were there when so many `events` came.
+
+        `small` is how many of these were for somebody with little to do.
+        """
+        self._since = 0 if small else self._since + 1
         self.hurry = self._since < _SOON
         most = (1 if self.hurry else _AT_ONCE) + events // _EVENTS_PER_PIECE
         return [self.waiting.popleft() for _ in range(min(waited, most))]

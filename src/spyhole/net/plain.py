@@ -112,7 +112,7 @@ class PlainDirection(Direction):
         return True
 
 
-def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], None]:
+def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], bool]:
     """The callback of a plain socket that `inward` reads from and `outward` writes to."""
 
     # As defaults, since what a closure refers to is a cell each: 300 bytes for each connection.
@@ -122,51 +122,50 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
         outward: Direction = outward,
         recv_into: Callable[[memoryview, int, int], int] = inward.source.sock.recv_into,
         send: Callable[[memoryview, int], int] = inward.sink.sock.send,
-    ) -> None:
+    ) -> bool:
         try:
             if events != READABLE:
-                if events & WRITABLE:  # a socket that was full once is no small one's
-                    inward.source.loop.hot.pieces.heavy += 1
-                if outward.state & BLOCKED and events & (WRITABLE | BROKEN):
+                room = bool(outward.state & BLOCKED and events & (WRITABLE | BROKEN))
+                if room:
                     outward.resume()
-                    if inward.relay.over:
-                        return
-                if not events & ANYTHING_TO_READ:
-                    return
+                if inward.relay.over or not events & ANYTHING_TO_READ:
+                    return room
             if inward.state:
                 if inward.state & (BULK | STOPPED) == BULK:
                     inward.put_off()
-                else:
-                    inward.on_event(events)
-                return
+                    return True
+                return inward.on_event(events)
             try:
                 count = recv_into(RECEIVE_BUFFER, RECEIVE_SIZE, MSG_DONTWAIT)
             except BlockingIOError:
-                return
+                return False
             except OSError as error:
                 inward.source_failed(error)
-                return
+                return False
             if not count:
                 inward.source_ended()
-                return
+                return False
             try:
                 sent = send(RECEIVE_BUFFER[:count], SEND_FLAGS)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
                 inward.sink_failed(error)
-                return
+                return False
             inward.moved += sent
             if sent < count:
                 inward.keep(RECEIVE_BUFFER[sent:count])
                 if events & ERROR:
                     inward.look_for_reset()
-            elif count == RECEIVE_SIZE:
+                return True
+            if count == RECEIVE_SIZE:
                 inward.begin_bulk()
                 inward.put_off()
             elif events & UNUSUAL:
                 inward.run()
+            return count >= _LITTLE
         except Exception as error:
             inward.relay.fail(error)
+            return False
 
     return on_event

@@ -36,16 +36,14 @@ class SecureDirection(Direction):
     _engine: TlsEngine
     more: bool
 
-    def on_event(self, events: int) -> None:
+    def on_event(self, events: int) -> bool:
         if events != READABLE or self.state:
-            super().on_event(events)
-            return
+            return super().on_event(events)
         count = self.move()
-        if count >= _RECORD:
-            self.source.loop.hot.pieces.heavy += 1
         # A read that leaves room has emptied the socket. To ask it again costs a call and an exception.
         if count and self.more and not (self.state & BLOCKED or self.relay.over):
             self.put_off()
+        return count >= _RECORD
 
     def _client_failed(self, error: TlsError, unsent: memoryview | bytes) -> None:
         """End the relay for what the client did. `unsent` goes before the alert, which is in the engine."""

@@ -190,7 +190,7 @@ class Stream(Waiter):
             if self._watched:
                 self.loop.hot.rearm(self.fd, self._mask)
 
-    def hand_over(self, callback: Callable[[int], None]) -> int:
+    def hand_over(self, callback: Callable[[int], object]) -> int:
         """Send all further events to `callback`, and return those collected so far."""
         if self._watched:
             self.loop.hot.redirect(self.fd, callback)
