@@ -67,13 +67,13 @@ def test_alone_pieces_are_long_and_many_and_beside_small_events_short_and_few() 
     pieces = Pieces()
     for _ in range(1000):
         pieces.put_off(int)
-    assert done(pieces, 4, 4) == 8
+    assert done(pieces, 4, 4) == 2
     assert not pieces.hurry, "all events were theirs who have much to do"
     assert done(pieces, 5, 4) == 1
     assert pieces.hurry
     for _ in range(63):
         assert done(pieces, 4, 4) == 1, "the small one may have another event soon"
-    assert done(pieces, 4, 4) == 8, "and when it had none for a while, it is over"
+    assert done(pieces, 4, 4) == 2, "and when it had none for a while, it is over"
 
 
 # stories

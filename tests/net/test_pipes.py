@@ -97,6 +97,17 @@ def test_only_so_many_are_kept() -> None:
     assert len(descriptors()) == before + pipes.MOST_IDLE
 
 
+def test_few_are_lent_until_more_are() -> None:
+    lent = [take() for _ in range(pipes.FEW)]
+    assert pipes.few_lent()
+    lent.append(take())
+    assert not pipes.few_lent()
+    pipes.give_back(lent.pop())
+    assert pipes.few_lent()
+    for pipe in lent:
+        pipes.give_back(pipe)
+
+
 def test_without_a_descriptor_left_there_is_none() -> None:
     kept = take()
     pipes.give_back(kept)

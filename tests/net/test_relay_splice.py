@@ -8,10 +8,11 @@ import socket
 
 import pytest
 
-from spyhole.net import plain
+from spyhole.net import pipes, plain
+from spyhole.net.direction import BLOCKED, LONG_TURN
 from spyhole.net.loop import run, running_loop
 from spyhole.net.pipes import Pipe, give_back, take
-from spyhole.net.relay import Ending, relay
+from spyhole.net.relay import Ending, Relay, relay
 from spyhole.outcome import EndedBy, Reason
 from support.ends import End, pair, stream_on
 
@@ -53,6 +54,37 @@ def test_urgent_data_in_the_middle_neither_stops_it_nor_is_an_end() -> None:
     assert len(upstream.received) == len(data)
     assert bytes(upstream.received) == data
     assert (ending.reason, ending.bytes_up) == (Reason.CLOSED, len(data))
+
+
+@pytest.mark.parametrize(("few", "most"), [(1, pipes.SIZE), (0, LONG_TURN)])
+def test_a_stalled_reader_keeps_a_full_pipe_only_where_few_do(
+    few: int, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def world() -> int:
+        loop = running_loop()
+        one, ours = pair(socket.AF_INET)
+        other, theirs = pair(socket.AF_INET)
+        with one, other:
+            stalled = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
+            serving = loop.create_task(served(stalled))
+            client = End(one)
+            client.send(bytes(64 * MEBIBYTE))
+            while not stalled.up.state & BLOCKED:
+                client.push()
+                await asyncio.sleep(0)
+            pipe = stalled.up._pipe  # type: ignore[attr-defined]  # a plain direction's
+            held = int(pipe.held)
+            client.reset()
+            await serving
+            return held
+
+    monkeypatch.setattr(pipes, "FEW", few)
+    held = max(run(world()) for _ in range(3))
+    assert most // 4 < held <= most
+
+
+async def served(relay: Relay) -> None:
+    await relay
 
 
 def test_a_pipe_is_given_back_when_a_slow_sink_has_taken_the_last_of_it(

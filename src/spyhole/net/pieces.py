@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 # One more piece for so many events of a batch, so that nothing starves. Other numbers were not measured.
 _EVENTS_PER_PIECE = 8
 # As many between two polls while nobody with little to do would have to wait for them: a poll costs, too.
-_AT_ONCE = 8
+_AT_ONCE = 2
 # Who had an event so few turns ago may well have another: a round trip is a few turns.
 _SOON = 64
 

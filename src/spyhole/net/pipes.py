@@ -13,6 +13,7 @@ from contextlib import suppress
 
 SIZE = 1_048_576
 MOST_IDLE = 16
+FEW = 64
 
 
 class Pipe:
@@ -41,6 +42,11 @@ def reserve(descriptors: int) -> int:
     share = max(min(2 * MOST_IDLE, descriptors // 8), descriptors // 16)
     _most_lent = share // 2
     return share
+
+
+def few_lent() -> bool:
+    """Whether so few are lent that each may be filled, which its reader may never empty."""
+    return _lent <= FEW
 
 
 def take() -> Pipe | None:

@@ -10,9 +10,9 @@ import os
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
-from spyhole.net.direction import BLOCKED, BULK, STOPPED, Direction
+from spyhole.net.direction import BLOCKED, BULK, LONG_TURN, STOPPED, Direction
 from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, ERROR, READABLE, UNUSUAL, WRITABLE
-from spyhole.net.pipes import Pipe, give_back, take
+from spyhole.net.pipes import SIZE, Pipe, few_lent, give_back, take
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class PlainDirection(Direction):
                 self.state &= ~BULK
                 return self._copy()
         try:
-            count = os.splice(self.source.fd, pipe.write_end, self.turn(), flags=_FLAGS)
+            count = os.splice(self.source.fd, pipe.write_end, self._portion(), flags=_FLAGS)
         except BlockingIOError:
             count = 0
         except OSError as error:
@@ -97,6 +97,11 @@ class PlainDirection(Direction):
         elif count < _LITTLE:
             self.release()
         return count
+
+    def _portion(self) -> int:
+        """How much to take at once: alone, all that a pipe holds, but where many readers may stall."""
+        turn = self.turn()
+        return SIZE if turn == LONG_TURN and few_lent() else turn
 
     def _drain(self, pipe: Pipe) -> bool:
         try:

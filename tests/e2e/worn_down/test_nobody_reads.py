@@ -1,4 +1,4 @@
-"""Fifty readers that never read, and as many senders that never stop: each costs at most 256 KiB of ours.
+"""Eighty readers that never read, and as many senders that never stop: what each costs of ours is bounded.
 
 What the proxy holds of a connection is what its sender could send, less what lies in the kernel's queues of
 the four sockets that it goes through: our own buffers and the pipe of a splice. What its process grows by
@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import pytest
 
+from spyhole.net.pipes import FEW
 from support.certificates import TLS_1_2, TLS_1_3, Authority
 from support.clients import STUCK, Listener, TlsClient, client_hello, connect, read_exactly
 from support.proc import all_queues, memory, open_files
@@ -23,9 +24,10 @@ from support.scale import many_files, scaled
 from support.spyhole_process import SpyholeProcess
 from support.waiting import assert_idle, until
 
-COUNT = scaled(50, small=4)
+COUNT = scaled(80, small=4)
 KIB, MIB = 1 << 10, 1 << 20
 OURS = 256 * KIB
+OURS_OF_FEW = MIB
 HELLO = client_hello("pass.test")
 MORE_THAN_ALL_QUEUES = 64 * MIB
 
@@ -110,11 +112,16 @@ def test_nobody_reads(
         who = "the clients read" if down else "the upstream reads"
         figure(
             f"{COUNT} connections, {mode}, {who} nothing: {max(held) / KIB:,.0f} KiB of ours at most in"
-            f" buffers and pipes; the process grew by {grown / KIB:,.0f} KiB each"
+            f" buffers and pipes, {sum(held) / KIB / COUNT:,.0f} on average; the process grew by"
+            f" {grown / KIB:,.0f} KiB each"
         )
         # Records are longer than what is in them; the rest is the same bytes, before and after us.
         slack = 0 if mode == "passthrough" else max(sent) // 500
-        assert max(held) <= OURS + slack
+        held.sort(reverse=True)
+        if mode == "passthrough":
+            few, held = held[:FEW], held[FEW:]
+            assert few[0] <= OURS_OF_FEW
+        assert all(one <= OURS + slack for one in held)
         assert grown <= OURS
     until(lambda: len(open_files(worker)) <= descriptors + 40)  # a few idle pipes are kept
     assert len(proxy.access_records(COUNT + 1)) == COUNT + 1
