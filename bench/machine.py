@@ -6,6 +6,7 @@ import datetime
 import os
 import platform
 import ssl
+import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
@@ -24,10 +25,15 @@ def about() -> dict[str, Any]:
 def python() -> str:
     """Its version, and how it was built: that makes up to a fifth of a difference."""
     arguments = sysconfig.get_config_var("CONFIG_ARGS") or ""
-    built = "with" if "--enable-optimizations" in arguments else "without"
-    link = " and LTO" if "--with-lto" in arguments else ""
+    if sys.base_prefix == "/usr":
+        # Debian optimises by a target of make, of which the configuration says nothing.
+        built = "the distribution's build"
+    elif "--enable-optimizations" in arguments:
+        built = "with PGO and LTO" if "--with-lto" in arguments else "with PGO"
+    else:
+        built = "without PGO"
     openssl = ssl.OPENSSL_VERSION.split()[1]
-    return f"CPython {platform.python_version()} ({built} PGO{link}, OpenSSL {openssl})"
+    return f"CPython {platform.python_version()} ({built}, OpenSSL {openssl})"
 
 
 def _processor() -> str:
