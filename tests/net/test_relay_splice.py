@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import socket
 
@@ -57,30 +58,44 @@ def test_urgent_data_in_the_middle_neither_stops_it_nor_is_an_end() -> None:
 
 
 @pytest.mark.parametrize(("few", "most"), [(1, pipes.SIZE), (0, LONG_TURN)])
-def test_a_stalled_reader_keeps_a_full_pipe_only_where_few_do(
+def test_bulk_alone_fills_its_pipe_only_where_few_are_lent(
     few: int, most: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def world() -> int:
+    async def world() -> None:
         loop = running_loop()
         one, ours = pair(socket.AF_INET)
         other, theirs = pair(socket.AF_INET)
         with one, other:
-            stalled = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
-            serving = loop.create_task(served(stalled))
+            carried = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
+            serving = loop.create_task(served(carried))
             client = End(one)
             client.send(bytes(64 * MEBIBYTE))
-            while not stalled.up.state & BLOCKED:
+            while not carried.up.state & BLOCKED:
                 client.push()
                 await asyncio.sleep(0)
-            pipe = stalled.up._pipe  # type: ignore[attr-defined]  # a plain direction's
-            held = int(pipe.held)
             client.reset()
             await serving
-            return held
 
+    asked: set[int] = set()
+    splice = os.splice
+
+    def ask(source: int, sink: int, count: int, **more: int) -> int:
+        if sink in ends:
+            asked.add(count)
+        return splice(source, sink, count, **more)
+
+    def lend() -> Pipe | None:
+        pipe = take()
+        assert pipe is not None
+        ends.add(pipe.write_end)
+        return pipe
+
+    ends: set[int] = set()
+    monkeypatch.setattr(os, "splice", ask)
+    monkeypatch.setattr(plain, "take", lend)
     monkeypatch.setattr(pipes, "FEW", few)
-    held = max(run(world()) for _ in range(3))
-    assert most // 4 < held <= most
+    run(world())
+    assert max(asked) == most
 
 
 async def served(relay: Relay) -> None:
