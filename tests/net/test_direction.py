@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
 import socket
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any, cast
 
-from spyhole.net.direction import LONG_TURN, SHORT_TURN, Direction
+import pytest
+
+from spyhole.net.direction import BLOCKED, LONG_TURN, SHORT_TURN, Direction
 from spyhole.net.loop import running_loop
-from support.ends import pair, stream_on
+from spyhole.net.relay import Relay
+from spyhole.outcome import Reason
+from support.ends import End, pair, stream_on
 from support.play import play, until
 
 PORTION = 65_536
@@ -51,3 +57,67 @@ def test_a_direction_moves_its_portion_and_then_the_others_have_their_turn() -> 
             relay.over = True
 
     play(story())
+
+
+@pytest.mark.parametrize(
+    ("family", "breaks"), [(socket.AF_INET, False), (socket.AF_UNIX, False), (socket.AF_INET, True)]
+)
+def test_a_source_is_heard_once_while_its_sink_is_full_and_again_when_it_has_room(
+    family: int, breaks: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: list[int] = []
+    on_event = Direction.on_event
+
+    def hear(direction: Direction, events: int) -> bool:
+        heard.append(events)
+        return on_event(direction, events)
+
+    async def a_few_polls() -> None:
+        for _ in range(5):
+            await asyncio.sleep(0)
+
+    async def story() -> None:
+        loop = running_loop()
+        one, ours = pair(family)
+        other, theirs = pair(family)
+        client, upstream = End(one), End(other)
+        relay = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
+        serving = asyncio.ensure_future(carry(relay))
+        while not relay.up.state & BLOCKED:
+            client.send(random.Random(1).randbytes(10_000))
+            client.push()
+            await asyncio.sleep(0)
+        await a_few_polls()
+        heard.clear()
+        for number in range(10):
+            client.send(b"more of it: %d" % number)
+            client.push()
+            await a_few_polls()
+        assert len(heard) == 1
+        if breaks:
+            client.reset()
+            await serving
+            assert relay.ending is not None
+            assert relay.ending.reason is Reason.CLIENT_RESET
+            other.close()
+            return
+        for more in (b"", b"and again"):
+            client.send(more)
+            while upstream.received != client.sent:
+                client.push()
+                upstream.pull()
+                await asyncio.sleep(0)
+        upstream.send_eof()
+        upstream.push()
+        client.send_eof()
+        client.push()
+        await serving
+        one.close()
+        other.close()
+
+    monkeypatch.setattr(Direction, "on_event", hear)
+    play(story())
+
+
+async def carry(relay: Relay) -> None:
+    await relay

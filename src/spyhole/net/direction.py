@@ -123,6 +123,7 @@ class Direction:
             if self.state & ENDED:
                 self.finish()
             else:
+                self.source.want_readable(True)
                 self.run()
 
     def on_event(self, events: int) -> bool:
@@ -134,6 +135,8 @@ class Direction:
             return False
         if not self.state & STOPPED:
             self.run()
+        elif self.state & BLOCKED:
+            self.source.want_readable(False)
         if events & ERROR:
             self.look_for_reset()
         return bool(self.state & MUCH_TO_DO)

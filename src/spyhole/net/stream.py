@@ -185,10 +185,21 @@ class Stream(Waiter):
 
         For a socket that has just taken none, or not all. If it does so by now, that is told, too.
         """
-        if not self._mask & WRITABLE:
-            self._mask |= WRITABLE
+        self._wait_for(self._mask | WRITABLE)
+
+    def want_readable(self, wanted: bool) -> None:
+        """Have the loop tell, or not, when more bytes come; of an end or a break it tells in any case.
+
+        To be told of bytes that nobody will read costs a wake each time. If some are there when they are
+        wanted again, that is told, too.
+        """
+        self._wait_for(self._mask | READABLE if wanted else self._mask & ~READABLE)
+
+    def _wait_for(self, mask: int) -> None:
+        if mask != self._mask:
+            self._mask = mask
             if self._watched:
-                self.loop.hot.rearm(self.fd, self._mask)
+                self.loop.hot.rearm(self.fd, mask)
 
     def hand_over(self, callback: Callable[[int], object]) -> int:
         """Send all further events to `callback`, and return those collected so far."""
