@@ -82,7 +82,7 @@ def test_a_source_is_heard_once_while_its_sink_is_full_and_again_when_it_has_roo
         other, theirs = pair(family)
         client, upstream = End(one), End(other)
         relay = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
-        serving = asyncio.ensure_future(carry(relay))
+        serving = asyncio.ensure_future(relay)
         while not relay.up.state & BLOCKED:
             client.send(random.Random(1).randbytes(10_000))
             client.push()
@@ -117,7 +117,3 @@ def test_a_source_is_heard_once_while_its_sink_is_full_and_again_when_it_has_roo
 
     monkeypatch.setattr(Direction, "on_event", hear)
     play(story())
-
-
-async def carry(relay: Relay) -> None:
-    await relay

@@ -91,10 +91,7 @@ class Carried:
         upstream = stream_on(loop, theirs, "u")
         upstream.want_writable()  # as for its dial
         self.relay = Relay(stream_on(loop, ours, "c"), upstream, None, None)
-        self.serving = loop.create_task(self._serve())
-
-    async def _serve(self) -> None:
-        await self.relay
+        self.serving = asyncio.ensure_future(self.relay)
 
     def go_on(self, data: bytes) -> None:
         """The client sends it, if all before is sent; the upstream reads what there is."""

@@ -67,7 +67,7 @@ def test_bulk_alone_fills_its_pipe_only_where_few_are_lent(
         other, theirs = pair(socket.AF_INET)
         with one, other:
             carried = Relay(stream_on(loop, ours, "c"), stream_on(loop, theirs, "u"), None, None)
-            serving = loop.create_task(served(carried))
+            serving = asyncio.ensure_future(carried)
             client = End(one)
             client.send(bytes(64 * MEBIBYTE))
             while not carried.up.state & BLOCKED:
@@ -96,10 +96,6 @@ def test_bulk_alone_fills_its_pipe_only_where_few_are_lent(
     monkeypatch.setattr(pipes, "FEW", few)
     run(world())
     assert max(asked) == most
-
-
-async def served(relay: Relay) -> None:
-    await relay
 
 
 def test_a_pipe_is_given_back_when_a_slow_sink_has_taken_the_last_of_it(
