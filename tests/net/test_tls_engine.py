@@ -403,17 +403,22 @@ def test_a_name_that_was_not_routed_is_refused(
     assert engine.take() == bytes([0x15, 3, 3, 0, 2, 2, 112])
 
 
+def second_flight(engine: TlsEngine, client: Client) -> bytes:
+    """What the client says once it has the server's first answer."""
+    client.handshake()
+    assert not engine.handshake(client.outgoing.read())
+    client.incoming.write(engine.take())
+    client.handshake()
+    return client.outgoing.read()
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize(("second", "alert"), [(b"api.example.com", 112), (b"w\xffw.example.com", 80)])
 def test_a_second_hello_that_names_somebody_else_is_refused(second: bytes, alert: int) -> None:
     context = server_context(ssl.TLSVersion.TLSv1_3)
     context.set_ecdh_curve("secp384r1")  # the client sends a key share for X25519: HelloRetryRequest
     engine, client = TlsEngine(context, server_name=NAME), Client(client_context())
-    client.handshake()
-    assert not engine.handshake(client.outgoing.read())
-    client.incoming.write(engine.take())
-    client.handshake()
-    hello = client.outgoing.read()
+    hello = second_flight(engine, client)
     assert NAME in hello
     with pytest.raises(TlsError) as caught:
         engine.handshake(hello.replace(NAME, second))
@@ -521,11 +526,7 @@ def test_wherever_the_stream_ends_in_the_clear_nothing_follows_but_an_alert(
     at = 1
     while at < size:
         engine, client = TlsEngine(context, server_name=NAME), Client(client_context())
-        client.handshake()
-        assert not engine.handshake(client.outgoing.read())
-        client.incoming.write(engine.take())
-        client.handshake()
-        flight = client.outgoing.read()
+        flight = second_flight(engine, client)
         # a change_cipher_spec ends what is in the clear
         size = flight.find(b"\x14\3\3\0\1\1") if version is VERSIONS[0] else len(flight)
         engine.receive_eof()
