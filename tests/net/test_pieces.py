@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import socket
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 
 from hypothesis import given
@@ -117,67 +118,64 @@ async def a_poll(pieces: Pieces) -> None:
     await asyncio.sleep(0)
 
 
-def test_an_answer_is_small_also_from_a_socket_whose_dial_was_waited_for() -> None:
-    async def story() -> None:
+def play_one(story: Callable[[Carried, Pieces], Coroutine[None, None, None]]) -> None:
+    """Play it with one connection, which was quiet for a while."""
+
+    async def world() -> None:
         loop = running_loop()
-        pieces = loop.hot.pieces
         with ExitStack() as closing:
             carried = Carried(loop, closing)
-            await quiet(pieces)
-            carried.upstream.send(b"an answer")
-            carried.upstream.push()
-            await a_poll(pieces)
-            assert pieces.hurry
+            await quiet(loop.hot.pieces)
+            await story(carried, loop.hot.pieces)
             await carried.end()
 
-    play(story())
+    play(world())
+
+
+def test_an_answer_is_small_also_from_a_socket_whose_dial_was_waited_for() -> None:
+    async def story(carried: Carried, pieces: Pieces) -> None:
+        carried.upstream.send(b"an answer")
+        carried.upstream.push()
+        await a_poll(pieces)
+        assert pieces.hurry
+
+    play_one(story)
 
 
 def test_what_comes_by_the_ten_thousand_bytes_is_not_small() -> None:
-    async def story() -> None:
-        loop = running_loop()
-        pieces = loop.hot.pieces
-        with ExitStack() as closing:
-            carried = Carried(loop, closing)
-            await quiet(pieces)
-            carried.client.send(NOISE[:40_000])
-            carried.client.push()
-            await a_poll(pieces)
-            assert carried.relay.up.moved == 40_000
-            assert not pieces.hurry
-            await carried.end()
+    async def story(carried: Carried, pieces: Pieces) -> None:
+        carried.client.send(NOISE[:40_000])
+        carried.client.push()
+        await a_poll(pieces)
+        assert carried.relay.up.moved == 40_000
+        assert not pieces.hurry
 
-    play(story())
+    play_one(story)
 
 
 def test_neither_more_for_a_sink_that_is_full_nor_room_in_it_is_small() -> None:
-    async def story() -> None:
-        loop = running_loop()
-        pieces = loop.hot.pieces
-        with ExitStack() as closing:
-            carried = Carried(loop, closing)
-            up = carried.relay.up
-            # so small that it is full again before all that is kept was taken
-            carried.relay.upstream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
-            while not up.state & BLOCKED:
-                carried.client.send(NOISE[:30_000])
-                carried.client.push()
-                await asyncio.sleep(0)
-            await quiet(pieces)
-            carried.client.send(b"more")
+    async def story(carried: Carried, pieces: Pieces) -> None:
+        up = carried.relay.up
+        # so small that it is full again before all that is kept was taken
+        carried.relay.upstream.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+        while not up.state & BLOCKED:
+            carried.client.send(NOISE[:30_000])
             carried.client.push()
+            await asyncio.sleep(0)
+        await quiet(pieces)
+        carried.client.send(b"more")
+        carried.client.push()
+        await a_poll(pieces)
+        assert not pieces.hurry
+        carried.client.send(NOISE)
+        enough = up.moved + 100_000
+        while up.moved < enough:
+            carried.client.push()
+            carried.upstream.pull()
             await a_poll(pieces)
             assert not pieces.hurry
-            carried.client.send(NOISE)
-            enough = up.moved + 100_000
-            while up.moved < enough:
-                carried.client.push()
-                carried.upstream.pull()
-                await a_poll(pieces)
-                assert not pieces.hurry
-            await carried.end()
 
-    play(story())
+    play_one(story)
 
 
 def test_bulk_has_long_turns_alone_and_beside_requests_a_short_one_between_two_polls() -> None:
