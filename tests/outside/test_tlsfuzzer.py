@@ -75,6 +75,14 @@ FASTER = {
 }
 """Those in which s_server is ahead of a server behind a proxy, or not."""
 
+OVERTAKEN = {
+    "test-tls13-multiple-ccs-messages.py": {
+        "sanity with one CCS message",
+        "second CCS before client finished",
+    },
+}
+"""Those in which nginx's reset overtakes its alert on the direct way, or not: mostly for a whole run."""
+
 FEWER = {"test-fuzzed-plaintext.py": ("-n", "10")}
 """In each of these a client waits for five seconds."""
 
@@ -254,6 +262,6 @@ def test_as_s_server(servers: Servers, script: str) -> None:
 
 @pytest.mark.parametrize("script", scripts())
 def test_the_pipe(servers: Servers, script: str) -> None:
-    known = DIFFERENT.get(script, set())
-    differ = servers.differ(script, "nginx", "nginx through spyhole", known)
-    assert differ.keys() == known, differ
+    known, overtaken = DIFFERENT.get(script, set()), OVERTAKEN.get(script, set())
+    differ = servers.differ(script, "nginx", "nginx through spyhole", known | overtaken)
+    assert differ.keys() - overtaken == known, differ
