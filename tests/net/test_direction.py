@@ -11,8 +11,8 @@ from typing import Any, cast
 
 import pytest
 
-from spyhole.net.direction import BLOCKED, LONG_TURN, SHORT_TURN, Direction
-from spyhole.net.loop import running_loop
+from spyhole.net.direction import BLOCKED, LONG_TURN, SHORT_TURN, Direction, events_of_socket
+from spyhole.net.loop import READABLE, WRITABLE, running_loop
 from spyhole.net.relay import Relay
 from spyhole.outcome import Reason
 from support.ends import End, pair, stream_on
@@ -55,6 +55,31 @@ def test_a_direction_moves_its_portion_and_then_the_others_have_their_turn() -> 
             go_on()
             assert direction.moved - before == SHORT_TURN
             relay.over = True
+
+    play(story())
+
+
+def test_only_room_for_what_was_kept_is_of_somebody_with_much_to_do() -> None:
+    async def story() -> None:
+        loop = running_loop()
+        with ExitStack() as closing:
+            streams = []
+            for name in ("client", "upstream"):
+                ours, theirs = pair(socket.AF_UNIX)
+                closing.enter_context(theirs)
+                streams.append(stream_on(loop, ours, name))
+                closing.callback(streams[-1].close)
+            theirs.send(b"an answer")
+            client, upstream = streams
+            relay = cast("Any", SimpleNamespace(over=False, breaking=False))
+            up, down = Direction(relay, client, upstream), Direction(relay, upstream, client)
+            on_upstream = events_of_socket(inward=down, outward=up)
+            up.state = BLOCKED
+            assert on_upstream(WRITABLE)
+            assert not up.state
+            assert not on_upstream(WRITABLE)
+            assert not on_upstream(READABLE | WRITABLE)
+            assert down.moved == len(b"an answer")
 
     play(story())
 
