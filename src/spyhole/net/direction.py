@@ -32,10 +32,13 @@ BULK = 16  # it is spliced: see `plain`
 STOPPED = BLOCKED | ENDED
 MUCH_TO_DO = BLOCKED | QUEUED | BULK
 
-# Bytes that one direction may move before the others have their turn. Alone, one large splice, which is the
-# cheapest; beside small requests, which wait for it, one buffer.
+# Bytes that one direction may move before the others have their turn: alone, and beside small requests,
+# which wait for it. (A splice may be longer: see `plain`.)
 LONG_TURN = 262_144
 SHORT_TURN = RECEIVE_SIZE
+
+# Whoever sends so many bytes at a time, a full TLS record's (RFC 8446, 5.1), has more than a request.
+MUCH = 16_384
 
 _RESETS = frozenset({errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED, errno.ENOTCONN})
 

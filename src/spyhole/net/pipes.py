@@ -13,7 +13,7 @@ from contextlib import suppress
 
 SIZE = 1_048_576
 MOST_IDLE = 16
-FEW = 64
+FEW = 64  # so many stalled readers may hold `SIZE` each, any more a long turn: `SECURITY.md` promises it
 
 
 class Pipe:

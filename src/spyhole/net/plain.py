@@ -10,7 +10,7 @@ import os
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
-from spyhole.net.direction import BLOCKED, BULK, LONG_TURN, STOPPED, Direction
+from spyhole.net.direction import BLOCKED, BULK, MUCH, STOPPED, Direction
 from spyhole.net.loop import ANYTHING_TO_READ, BROKEN, ERROR, READABLE, UNUSUAL, WRITABLE
 from spyhole.net.pipes import SIZE, Pipe, few_lent, give_back, take
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE, SEND_FLAGS
@@ -100,8 +100,8 @@ class PlainDirection(Direction):
 
     def _portion(self) -> int:
         """How much to take at once: alone, all that a pipe holds, but where many readers may stall."""
-        turn = self.turn()
-        return SIZE if turn == LONG_TURN and few_lent() else turn
+        alone = not self.source.loop.hot.pieces.hurry
+        return SIZE if alone and few_lent() else self.turn()
 
     def _drain(self, pipe: Pipe) -> bool:
         try:
@@ -168,7 +168,7 @@ def plain_events(inward: PlainDirection, outward: Direction) -> Callable[[int], 
                 inward.put_off()
             elif events & UNUSUAL:
                 inward.run()
-            return count >= _LITTLE
+            return count >= MUCH
         except Exception as error:
             inward.relay.fail(error)
             return False

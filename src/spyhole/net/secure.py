@@ -9,7 +9,7 @@ from __future__ import annotations
 from socket import MSG_DONTWAIT
 from typing import TYPE_CHECKING
 
-from spyhole.net.direction import BLOCKED, FINISHED, Direction
+from spyhole.net.direction import BLOCKED, FINISHED, MUCH, Direction
 from spyhole.net.loop import READABLE
 from spyhole.net.stream import RECEIVE_BUFFER, RECEIVE_SIZE
 from spyhole.net.tls import TlsError, TlsTruncated
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 
 # Bytes for the client that may wait when more is read from it: a portion that it did not take, and answers.
 _MOST_ANSWERS = 131_072
-
-# The plaintext of a full record (RFC 8446, 5.1): whoever sends such has more than a request.
-_RECORD = 16_384
 
 
 class SecureDirection(Direction):
@@ -43,7 +40,7 @@ class SecureDirection(Direction):
         # A read that leaves room has emptied the socket. To ask it again costs a call and an exception.
         if count and self.more and not (self.state & BLOCKED or self.relay.over):
             self.put_off()
-        return count >= _RECORD
+        return count >= MUCH
 
     def _client_failed(self, error: TlsError, unsent: memoryview | bytes) -> None:
         """End the relay for what the client did. `unsent` goes before the alert, which is in the engine."""
