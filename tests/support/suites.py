@@ -33,12 +33,18 @@ def _in_order(found: re.Match[str]) -> str:
     return ", ".join(sorted(found[0].strip("{}").replace("'", "").split(", ")))
 
 
-def scan_by_testssl(port: int, name: str, root: Path, directory: Path) -> list[dict[str, str]]:
-    """Its findings: `id`, `severity` (OK, INFO, LOW, WARN, MEDIUM, HIGH, CRITICAL), `finding`."""
+def scan_by_testssl(
+    port: int, name: str, root: Path, directory: Path, *sections: str
+) -> list[dict[str, str]]:
+    """Its findings: `id`, `severity` (OK, INFO, LOW, WARN, MEDIUM, HIGH, CRITICAL), `finding`.
+
+    Of everything, or of `sections` only, as its flags name them.
+    """
     out = directory / f"testssl-{port}.json"
     out.unlink(missing_ok=True)  # or it would not run
     run(
         *(tool("testssl"), "--quiet", "--color", "0", "--warnings", "off", "--ip", "127.0.0.1"),
+        *sections,
         *("--add-ca", str(root), "--jsonfile", str(out), f"{name}:{port}"),
     )
     found: list[dict[str, str]] = json.loads(out.read_text())
