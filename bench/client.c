@@ -4,7 +4,7 @@
 struct plan plan = {.sources = 1, .size = 100, .most_ops = ~0ull};
 struct counts counts;
 static unsigned char chunk[MOST_SIZE];
-static uint64_t rng = 88172645463325252ull;
+static uint64_t rng;
 static uint32_t source;
 
 /* Latencies in nanoseconds: 64 steps for each power of two, so a step is at most 1.6 % wide. */
@@ -35,14 +35,42 @@ void forget_latencies(void)
     memset(steps, 0, sizeof steps);
 }
 
+static uint64_t draw(void)
+{
+    if (!rng)
+        rng = now_ns() | 1; /* or every generator would send the same hellos */
+    rng ^= rng << 13, rng ^= rng >> 7, rng ^= rng << 17;
+    return rng;
+}
+
 static void vary(struct hello *hello)
 {
     for (uint32_t r = 0; r < hello->ranges; r++)
         for (uint32_t i = 0; i < hello->range[r].size; i += 8) {
-            rng ^= rng << 13, rng ^= rng >> 7, rng ^= rng << 17;
+            uint64_t drawn = draw();
             uint32_t rest = hello->range[r].size - i;
-            memcpy(hello->wire + hello->range[r].from + i, &rng, rest < 8 ? rest : 8);
+            memcpy(hello->wire + hello->range[r].from + i, &drawn, rest < 8 ? rest : 8);
         }
+}
+
+/* What is sent: where extensions are permuted a copy, since the ranges say where they stood. */
+static const unsigned char *permute(const struct hello *hello)
+{
+    static unsigned char wire[sizeof hello->wire];
+    const unsigned char *extension[MOST_PERMUTED], *at = hello->wire + hello->permuted.from;
+    uint32_t count = hello->permuted.size;
+    if (!count)
+        return hello->wire;
+    for (uint32_t i = 0; i < count; at += extension_size(at), i++) {
+        uint32_t other = draw() % (i + 1);
+        extension[i] = extension[other];
+        extension[other] = at;
+    }
+    memcpy(wire, hello->wire, hello->size);
+    unsigned char *to = wire + hello->permuted.from;
+    for (uint32_t i = 0; i < count; to += extension_size(extension[i]), i++)
+        memcpy(to, extension[i], extension_size(extension[i]));
+    return wire;
 }
 
 static bool is_bulk(const struct conn *c)
@@ -139,7 +167,7 @@ static bool greet(struct conn *c)
         return true;
     }
     vary(hello);
-    ssize_t sent = send(c->handler.fd, hello->wire, hello->size, MSG_NOSIGNAL);
+    ssize_t sent = send(c->handler.fd, permute(hello), hello->size, MSG_NOSIGNAL);
     if (sent == (ssize_t)hello->size) {
         c->state = GREETING;
         c->unread = c->mode == RR ? hello->size : FIRST_SIZE; /* that backend echoes the hello as well */

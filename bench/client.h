@@ -10,13 +10,15 @@ enum state { CONNECTING, HANDSHAKING, GREETING, OPEN, ENDING };
 
 #define MOST_SIZE (1 << 20)
 #define MOST_HELLOS 64
+#define MOST_PERMUTED 32
 #define FIRST_SIZE 100 /* of the first message within TLS, and of what a backend answers */
 
-/* What a connection begins with, and the ranges of it that are made anew each time. */
+/* What a connection begins with, the ranges of it that are made anew each time, and where the extensions are that
+   come in another order each time. */
 struct hello {
     unsigned char wire[16384];
     uint32_t size, ranges;
-    struct { uint32_t from, size; } range[8];
+    struct { uint32_t from, size; } range[8], permuted; /* `size` of that: how many */
 };
 
 struct conn {
@@ -51,6 +53,11 @@ struct counts {
 
 extern struct plan plan;
 extern struct counts counts;
+
+static inline uint32_t extension_size(const unsigned char *extension)
+{
+    return 4 + extension[2] * 256u + extension[3];
+}
 
 void start(struct conn *conn);
 void request(struct conn *conn);

@@ -35,6 +35,8 @@ class Hello(NamedTuple):
     vary: tuple[tuple[int, int], ...]
     share_at: int
     """Where the 32 bytes of the X25519 share begin."""
+    permuted: tuple[int, int]
+    """Where the extensions begin that Chrome permutes, and how many they are."""
 
 
 def hello(
@@ -42,18 +44,17 @@ def hello(
     *,
     post_quantum: bool = False,
     ciphers: tuple[int, ...] = _CIPHERS,
-    permuted: int | None = None,
+    grease: int | None = None,
 ) -> Hello:
     """The hello for a server name: 517 bytes, or about 1.7 KB with an ML-KEM key share.
 
-    `permuted` is the seed of another order of extensions and other GREASE values (RFC 8701): a Chrome since
-    version 110 has new ones for each connection.
+    `grease` is the seed of other GREASE values (RFC 8701): Chrome has new ones for each connection. Since
+    version 110 it permutes its extensions, too, which is the load generator's to do.
     """
-    chosen = random.Random(permuted)
-    grease = [_GREASE] * 4 + [_GREASE + 0x1010]
-    if permuted is not None:
-        grease = chosen.sample([0x0A0A + 0x1010 * step for step in range(16)], 5)
-    shares = [(grease[0], b"\0")]
+    values = [_GREASE] * 4 + [_GREASE + 0x1010]
+    if grease is not None:
+        values = random.Random(grease).sample([0x0A0A + 0x1010 * step for step in range(16)], 5)
+    shares = [(values[0], b"\0")]
     if post_quantum:
         shares.append((_X25519_MLKEM768, b"\7" * (1184 + 32)))
     shares.append((_X25519, b"\7" * 32))  # zeros would be refused: a point of small order
@@ -72,13 +73,12 @@ def hello(
         (18, b""),
         (51, _vector(encoded_shares, 2)),
         (45, b"\1\1"),
-        (43, _vector(_u16(grease[1], 0x0304, 0x0303), 1)),
+        (43, _vector(_u16(values[1], 0x0304, 0x0303), 1)),
         (27, b"\2\0\2"),
     ]
-    if permuted is not None:
-        chosen.shuffle(extensions)
-    extensions = [(grease[3], b""), *extensions, (grease[4], b"\0")]
-    ciphers = grease[2], *ciphers
+    ciphers = values[2], *ciphers
+    permuted = len(_record(ciphers, [(values[3], b"")])), len(extensions)
+    extensions = [(values[3], b""), *extensions, (values[4], b"\0")]
     missing = (1700 if post_quantum else 517) - len(_record(ciphers, extensions)) - 4
     wire = _record(ciphers, [*extensions, (21, bytes(max(0, missing)))])
     # the shares end the key_share extension: the last one's 32 bytes, and before it those of ML-KEM
@@ -86,7 +86,7 @@ def hello(
     vary = [(_RANDOM_AT, 32), (_SESSION_AT, 32), (end - 32, 32)]
     if post_quantum:
         vary.append((end - 36 - 1216, 1216))
-    return Hello(wire, tuple(vary), end - 32)
+    return Hello(wire, tuple(vary), end - 32, permuted)
 
 
 def _record(ciphers: tuple[int, ...], extensions: list[tuple[int, bytes]]) -> bytes:

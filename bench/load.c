@@ -1,6 +1,6 @@
 /* The load generator: clients and backends in one epoll loop, which opens connections as TLS clients do, and measures.
 
-     load setup --to HOST:PORT --hello FILE[,FROM:SIZE…] --open K --close fin|reset [--count N]
+     load setup --to HOST:PORT --hello FILE[,FROM:SIZE…][,@FROM:COUNT] --open K --close fin|reset [--count N]
      load rr    … --open K --size BYTES                  requests and responses of BYTES each, on K connections
      load up    … --open K                               as many bytes as go, towards the backend
      load down  … --open K                               the same, from the backend
@@ -8,7 +8,8 @@
      load serve --serve MODE:HOST:PORT…                  nothing but the backends: see backend.c
 
    A connection begins with the hello of FILE, with the bytes of each range FROM:SIZE made anew (random, session
-   id, key shares: no two real hellos are equal; of several --hello each in turn), and is open once the backend's first bytes came back.
+   id, key shares: no two real hellos are equal; of several --hello each in turn), and the COUNT extensions that begin at
+   the @FROM in another order each time, as browsers do. It is open once the backend's first bytes came back.
    `setup` also ends it: `fin` ends our direction, waits for the other's end and closes; `reset` resets.
    With --key-share OFFSET (where it is in the hello) the proxy terminates TLS 1.3, and the backend is an `any`:
    see tls.c. With --resume 1 as well, `setup` first gets a ticket for each of the K, and then resumes.
@@ -68,7 +69,7 @@ static void turn(const uint64_t *counter, uint64_t goal, double most)
     }
 }
 
-/* "FILE,11:32,44:32" */
+/* "FILE,11:32,44:32,@160:14" */
 static void read_hello(struct hello *hello, char *value)
 {
     char *path = strtok(value, ",");
@@ -78,12 +79,25 @@ static void read_hello(struct hello *hello, char *value)
         die(path);
     hello->size = (uint32_t)got;
     close(fd);
-    for (char *range; (range = strtok(NULL, ",")); hello->ranges++) {
+    for (char *range; (range = strtok(NULL, ","));) {
+        bool permuted = *range == '@';
         uint32_t from, size;
-        if (hello->ranges == 8 || sscanf(range, "%u:%u", &from, &size) != 2 || (uint64_t)from + size > hello->size)
+        if (sscanf(range + permuted, "%u:%u", &from, &size) != 2)
             die(range);
-        hello->range[hello->ranges].from = from;
-        hello->range[hello->ranges].size = size;
+        if (permuted) {
+            uint64_t end = from;
+            for (uint32_t i = 0; i < size && end + 4 <= hello->size; i++)
+                end += extension_size(hello->wire + end);
+            if (size > MOST_PERMUTED || end > hello->size)
+                die(range);
+            hello->permuted.from = from;
+            hello->permuted.size = size;
+        } else {
+            if (hello->ranges == 8 || (uint64_t)from + size > hello->size)
+                die(range);
+            hello->range[hello->ranges].from = from;
+            hello->range[hello->ranges++].size = size;
+        }
     }
 }
 

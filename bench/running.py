@@ -103,7 +103,10 @@ class Running:
         for number, made in enumerate(_hellos(name, shape)):
             path = self.directory / f"{name}.{shape}.{number}"
             path.write_bytes(made.wire)
-            words.append(",".join([str(path), *(f"{start}:{size}" for start, size in made.vary)]))
+            parts = [f"{start}:{size}" for start, size in made.vary]
+            if shape == "permuted":
+                parts.append("@{}:{}".format(*made.permuted))
+            words.append(",".join([str(path), *parts]))
         return words
 
     def wait(self) -> None:
@@ -208,7 +211,7 @@ def _hellos(name: str, shape: str) -> list[Hello]:
         case "tls":
             return [hello(name, ciphers=(TLS_AES_128_GCM_SHA256,))]
         case "permuted":
-            return [hello(name, permuted=seed) for seed in range(64)]
+            return [hello(name, grease=seed) for seed in range(64)]
         case _:
             return [hello(name, post_quantum=shape == "post-quantum")]
 
