@@ -48,6 +48,7 @@ def seeds(target: str) -> Iterator[bytes]:
                 if extension.kind in {0, 51}:  # the first bytes of what it says
                     yield bytes([number]) + (5 + extension.offset + 9).to_bytes(2) + b"\x04\0\0\0\0"
             yield bytes([number, 0, 11, 4, 1, 2, 3, 4])  # the random
+            yield bytes([128 | number, 0, 11, 4, 1, 2, 3, 4])
     elif target == "server_name":
         yield from (
             b"a.test",

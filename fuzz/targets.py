@@ -30,7 +30,7 @@ from spyhole.wire.extensions import CERTIFICATE_AUTHORITIES, ONCE, STATUS_REQUES
 from spyhole.wire.familiar import forget
 from spyhole.wire.ja3 import ja3
 from spyhole.wire.ja4 import ja4, ja4_raw
-from support.hellos import TLS13_NEEDS, captured, hello, learnable, records, vector
+from support.hellos import TLS13_NEEDS, captured, hello, learnable, records, reordered, vector
 from support.hellos import server_name as server_name_of
 from support.parser_laws import answer, assert_agreement, assert_same_however_cut, comparable
 
@@ -87,8 +87,12 @@ def der(data: bytes) -> None:
 
 
 def familiar(data: bytes) -> None:
-    """A hello much like one seen before: a byte says which, then places, sizes, and bytes to put there."""
-    wire = SEEN[data[0] % len(SEEN)] if data else SEEN[0]
+    """A hello much like one seen before: a byte says which, and whether also in another order, then places,
+    sizes, and bytes to put there.
+    """
+    choice = data[0] if data else 0
+    wire = SEEN[choice % 128 % len(SEEN)]
+    again = learnable(reordered(Random(choice), wire)) if choice & 128 else wire
     other, pos = bytearray(wire), 1
     while pos + 3 <= len(data):
         at, size = int.from_bytes(data[pos : pos + 2]) % len(wire), data[pos + 2]
@@ -96,8 +100,8 @@ def familiar(data: bytes) -> None:
         other[at : at + len(put)] = put
         pos += 3 + size
     forget()
-    for _ in range(3):
-        answer(wire)
+    for seen in (wire, again, again):
+        answer(seen)
     said = answer(bytes(other))
     _assert_agreement(bytes(other))
     forget()

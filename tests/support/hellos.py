@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
-from spyhole.wire.message import Message
+from spyhole.wire.message import GREASE, Message, take_apart
 
 RANDOM = bytes(range(32))
 
@@ -124,3 +125,34 @@ def captured() -> tuple[Captured, ...]:
 def learnable(wire: bytes) -> bytes:
     """The same hello, in one record, with a random by which `wire.familiar` learns it: one in eight is."""
     return wire[:42] + b"\0" + wire[43:]
+
+
+def reordered(random: Random, wire: bytes) -> bytes:
+    """As a browser's next hello: the extensions in another order, and other GREASE values."""
+    parts = take_apart(wire[5:])
+    old = sorted(GREASE)
+    new = dict(zip(old, random.sample(old, len(old)), strict=True))
+
+    def values(data: bytes) -> bytes:
+        pairs = (data[at : at + 2] for at in range(0, len(data), 2))
+        return b"".join(u16s(new.get(int.from_bytes(pair), int.from_bytes(pair))) for pair in pairs)
+
+    extensions = []
+    for extension in parts.extensions:
+        kind, body = new.get(extension.kind, extension.kind), extension.body
+        if kind in {10, 43}:  # supported groups, versions
+            start = 2 if kind == 10 else 1
+            body = body[:start] + values(body[start:])
+        elif kind == 51:
+            entries, pos = b"", 2
+            while pos < len(body):
+                size = 4 + int.from_bytes(body[pos + 2 : pos + 4])
+                entries += values(body[pos : pos + 2]) + body[pos + 2 : pos + size]
+                pos += size
+            body = body[:2] + entries
+        extensions.append((kind, body))
+    last = [extension for extension in extensions if extension[0] == 41]
+    others = [extension for extension in extensions if extension[0] != 41]
+    random.shuffle(others)
+    ciphers = tuple(new.get(cipher, cipher) for cipher in parts.ciphers)
+    return records(rebuild(parts._replace(ciphers=ciphers), others + last))

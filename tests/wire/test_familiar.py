@@ -11,16 +11,19 @@ from hypothesis import strategies as st
 
 from spyhole.conformance.oracle import OpenSsl
 from spyhole.wire.client_hello import ClientHello
-from spyhole.wire.familiar import forget, recall
-from spyhole.wire.groups import _WEAK
-from spyhole.wire.message import take_apart
+from spyhole.wire.familiar import LEARNT_AT_ONCE, LONG_WAYS, MOST, MOST_ALIKE, forget, recall
+from spyhole.wire.groups import WEAK
+from spyhole.wire.ja4 import ja4
+from spyhole.wire.message import GREASE, take_apart
 from support.hellos import (
     TLS13_NEEDS,
     Captured,
     captured,
     hello,
     learnable,
+    rebuild,
     records,
+    reordered,
     server_name,
     u16s,
     vector,
@@ -30,7 +33,7 @@ from support.parser_laws import Answer, answer, assert_agreement, comparable
 TICKET = bytes(range(101, 133))
 TICKETS = vector(vector(TICKET, 2) + bytes(4), 2) + vector(vector(bytes(32), 1), 2)
 RESUMING = records(hello([*TLS13_NEEDS, server_name(b"a.test"), (45, b"\1\1"), (41, TICKETS)]))
-SHARES = [b"\0" * 32, *sorted(_WEAK[29]), bytes(range(32)), b"\xff" * 32, b"\4" + bytes(64)]
+SHARES = [b"\0" * 32, *sorted(WEAK[29]), bytes(range(32)), b"\xff" * 32, b"\4" + bytes(64)]
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +74,54 @@ def changed(random: Random, wire: bytes) -> bytes:
     return wire
 
 
-HELLOS = [*(real.wire for real in captured()), records(hello(TLS13_NEEDS)), RESUMING, RESUMING]
+def one_twice(random: Random, wire: bytes) -> bytes:
+    """An extension stands where another of the same size stood."""
+    parts = take_apart(wire[5:])
+    extensions = [(extension.kind, extension.body) for extension in parts.extensions]
+    alike = [
+        (i, j) for i, a in enumerate(extensions) for j, b in enumerate(extensions)
+        if i != j and len(a[1]) == len(b[1])
+    ]  # fmt: skip
+    if alike:
+        i, j = random.choice(alike)
+        extensions[i] = extensions[j]
+    return records(rebuild(parts, extensions))
+
+
+def one_grease_differs(random: Random, wire: bytes) -> bytes:
+    """A GREASE value stands alone where it stood in two places."""
+    places = [at for at in range(43, len(wire) - 1) if int.from_bytes(wire[at : at + 2]) in GREASE]
+    if not places:
+        return wire
+    at = random.choice(places)
+    return wire[:at] + u16s(random.choice(sorted(GREASE))) + wire[at + 2 :]
+
+
+def in_any_order(random: Random, wire: bytes) -> bytes:
+    """Also where pre_shared_key is not the last one."""
+    parts = take_apart(wire[5:])
+    extensions = [(extension.kind, extension.body) for extension in parts.extensions]
+    random.shuffle(extensions)
+    return records(rebuild(parts, extensions))
+
+
+def untouched(_: Random, wire: bytes) -> bytes:
+    return wire
+
+
+def greased(groups: list[int], shares: list[int]) -> bytes:
+    entries = b"".join(u16s(group) + vector(bytes(range(1, 33)), 2) for group in shares)
+    extensions = [(10, vector(u16s(*groups), 2)), (51, vector(entries, 2)), (0x2A2A, b""), (0x3A3A, b"")]
+    return records(hello([TLS13_NEEDS[0], TLS13_NEEDS[2], server_name(b"a.test"), *extensions]))
+
+
+GREASED = [
+    greased([0x0A0A, 29], [0x0A0A, 29]),
+    greased([0x0A0A, 0x1A1A, 29], [0x0A0A, 0x1A1A, 29]),
+    greased([0x0A0A, 0x1A1A, 29], [0x1A1A, 29]),
+    greased([0x0A0A, 29], [29]),
+]
+HELLOS = [*(real.wire for real in captured()), records(hello(TLS13_NEEDS)), RESUMING, RESUMING, *GREASED]
 
 
 def pairs() -> st.SearchStrategy[tuple[bytes, bytes]]:
@@ -83,6 +133,19 @@ def pairs() -> st.SearchStrategy[tuple[bytes, bytes]]:
         return wire, changed(random, wire)
 
     return st.integers(0, 2**48).map(pair)
+
+
+def permuted() -> st.SearchStrategy[tuple[bytes, bytes, bytes]]:
+    """A hello, the same as a browser would send it next, and one that is nearly the same as that."""
+
+    def three(seed: int) -> tuple[bytes, bytes, bytes]:
+        random = Random(seed)
+        wire = random.choice(HELLOS)
+        other = reordered(random, wire)
+        change = random.choice([changed, one_twice, one_grease_differs, in_any_order, untouched])
+        return wire, reordered(random, wire), change(random, other)
+
+    return st.integers(0, 2**48).map(three)
 
 
 def unfamiliar(wire: bytes) -> Answer:
@@ -103,12 +166,25 @@ def test_a_familiar_hello_gets_the_answer_that_an_unfamiliar_one_gets(pair: tupl
             assert comparable(answer(wire)) == comparable(unfamiliar(wire)), wire.hex()
 
 
+@settings(max_examples=1000)
+@given(permuted())
+def test_so_does_one_in_another_order(three: tuple[bytes, bytes, bytes]) -> None:
+    seen, again, other = three
+    learn(seen, again)
+    said = answer(other)
+    assert comparable(said) == comparable(unfamiliar(other)), other.hex()
+    if isinstance(said, ClientHello):
+        assert ja4(said) == ja4(ClientHello.parse(said.raw))
+
+
 @settings(max_examples=500)
-@given(pairs())
-def test_a_familiar_hello_agrees_with_openssl(oracle: OpenSsl, pair: tuple[bytes, bytes]) -> None:
-    seen, other = pair
-    learn(seen)
-    assert_agreement(oracle, other)
+@given(pairs(), permuted())
+def test_a_familiar_hello_agrees_with_openssl(
+    oracle: OpenSsl, pair: tuple[bytes, bytes], three: tuple[bytes, bytes, bytes]
+) -> None:
+    for *seen, other in (pair, three):
+        learn(*seen)
+        assert_agreement(oracle, other)
 
 
 @pytest.mark.parametrize("real", captured(), ids=str)
@@ -117,6 +193,17 @@ def test_real_clients_become_familiar(real: Captured) -> None:
     said = recall(real.raw)
     assert said is not None
     assert said[0] == real.server_name
+
+
+@pytest.mark.parametrize("real", captured(), ids=str)
+def test_real_clients_that_permute_become_familiar(real: Captured) -> None:
+    random = Random(1)
+    learn(real.wire, reordered(random, real.wire))
+    for _ in range(20):
+        said = recall(reordered(random, real.wire)[5:])
+        assert said is not None
+        assert said[0] == real.server_name
+        assert recall(one_twice(random, real.wire)[5:]) is None
 
 
 def test_a_client_that_resumes_becomes_familiar_whatever_its_ticket(oracle: OpenSsl) -> None:
@@ -137,7 +224,7 @@ def offering(group: int, share: bytes, name: bytes = b"a.test") -> bytes:
     return records(hello([*TLS13_NEEDS[:3], (51, shares), server_name(name)]))
 
 
-@pytest.mark.parametrize("bad", sorted(_WEAK[29]))
+@pytest.mark.parametrize("bad", sorted(WEAK[29]))
 def test_a_share_of_small_order_is_refused_of_a_familiar_client_too(oracle: OpenSsl, bad: bytes) -> None:
     learn(offering(29, bytes(range(1, 33))))
     assert_agreement(oracle, offering(29, bad))
@@ -146,3 +233,74 @@ def test_a_share_of_small_order_is_refused_of_a_familiar_client_too(oracle: Open
 def test_a_name_with_a_zero_byte_is_refused_of_a_familiar_client_too(oracle: OpenSsl) -> None:
     learn(offering(29, bytes(range(1, 33))))
     assert_agreement(oracle, offering(29, bytes(range(1, 33)), b"a\0test"))
+
+
+def test_a_client_of_the_same_shape_does_not_take_the_place() -> None:
+    random = Random(1)
+    one = records(hello([*TLS13_NEEDS, server_name(b"a.test"), (16, b"\0\3\2h2")]))
+    two = one.replace(b"\2h2", b"\2h3")
+    learn(one, reordered(random, one))
+    for _ in range(LONG_WAYS):
+        answer(learnable(reordered(random, two)))
+    assert recall(reordered(random, one)[5:]) is not None
+
+
+def padded(name: bytes) -> bytes:
+    return records(hello([*TLS13_NEEDS, server_name(name), (21, bytes(100 - len(name)))]))
+
+
+def test_a_client_that_pads_is_familiar_whatever_the_length_of_its_name() -> None:
+    names = [b"a" * length + b".test" for length in range(1, MOST_ALIKE + 1)]
+    learn(*map(padded, names))
+    for name in names:
+        said = recall(padded(name.replace(b"a", b"b"))[5:])
+        assert said is not None
+        assert said[0] == name.replace(b"a", b"b")
+    one_more = padded(b"one-too-many.test")
+    for _ in range(3):
+        answer(learnable(one_more))
+    assert recall(one_more[5:]) is None
+
+
+def test_no_more_kinds_are_kept_than_allowed() -> None:
+    forget()
+    for number in range(MOST + 1):
+        for _ in range(LONG_WAYS + 2):  # of which the last two are learnt from
+            answer(of_kind(number))
+    assert recall(of_kind(MOST)[5:])
+    assert recall(of_kind(1)[5:])
+    assert recall(of_kind(0)[5:]) is None
+
+
+def of_kind(number: int) -> bytes:
+    return learnable(records(hello([*TLS13_NEEDS, (0x4000 + number, bytes(number))])))
+
+
+def test_who_sends_ever_new_kinds_has_few_of_them_learnt() -> None:
+    kinds = range(1, LEARNT_AT_ONCE + 1)
+    learn(*map(of_kind, kinds))
+    assert all(recall(of_kind(number)[5:]) for number in kinds)
+    late = of_kind(LEARNT_AT_ONCE + 1)
+    reads = 0
+    while not recall(late[5:]):
+        answer(late)
+        reads += 1
+    assert LONG_WAYS - 3 * LEARNT_AT_ONCE <= reads <= LONG_WAYS
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        pytest.param(
+            [(kind, b"") for kind in range(0x4000, 0x4050)], id="so many that each search is long"
+        ),
+        pytest.param([(kind, b"") for kind in sorted(GREASE)[:5]], id="GREASE that can't be told apart"),
+        pytest.param([(13, vector(u16s(*range(0x400, 0x700)), 2))], id="much that is its own"),
+    ],
+)
+def test_what_could_cost_much_is_not_familiar_in_any_order(extensions: list[tuple[int, bytes]]) -> None:
+    wire = records(hello([*(one for one in TLS13_NEEDS if one[0] != extensions[0][0]), *extensions]))
+    random = Random(1)
+    learn(wire, reordered(random, wire))
+    assert isinstance(answer(wire), ClientHello)
+    assert recall(reordered(random, wire)[5:]) is None

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, x448, x25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from spyhole.conformance.oracle import OpenSsl, Outcome
-from spyhole.wire.groups import _WEAK, bad_share, is_weak
+from spyhole.wire.groups import WEAK, bad_share, is_weak
 from support.hellos import TLS13_NEEDS, hello, records, u16s, vector
 
 CURVES = {23: ec.SECP256R1(), 24: ec.SECP384R1(), 25: ec.SECP521R1()}
@@ -41,10 +41,10 @@ def test_montgomery_curves() -> None:
     assert judged(30, bytes(57))
 
 
-@pytest.mark.parametrize("group", _WEAK)
+@pytest.mark.parametrize("group", WEAK)
 def test_values_of_small_order_are_those_that_give_no_secret(group: int) -> None:
     oracle = OpenSsl()
-    for value in _WEAK[group]:
+    for value in WEAK[group]:
         assert judged(group, value) == ""
         assert is_weak(group, value)
         extensions = [

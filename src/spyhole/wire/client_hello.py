@@ -23,7 +23,7 @@ from __future__ import annotations
 from enum import Enum
 from struct import Struct
 from struct import error as struct_error
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
 
 from spyhole.wire.alerts import Alert
 from spyhole.wire.extensions import (
@@ -36,10 +36,13 @@ from spyhole.wire.extensions import (
     TLS13,
     USE_SRTP,
 )  # fmt: skip
-from spyhole.wire.familiar import Common, Said, learn, recall
+from spyhole.wire.familiar import Said, learn, recall
 from spyhole.wire.faults import ClientHelloError, Fault, refuse
 from spyhole.wire.message import take_apart
 from spyhole.wire.rules import SMALL, rules_for
+
+if TYPE_CHECKING:
+    from spyhole.wire.kind import Common
 
 __all__ = [
     "NEED_MORE",

@@ -21,7 +21,7 @@ _EXACT_SIZES: Final = {
 }
 
 # y² = x³ - 3x + b (mod p), coordinates of so many bytes (FIPS 186-4, D.1.2)
-_CURVES: Final = {
+CURVES: Final = {
     0x0017: (
         32,
         2**256 - 2**224 + 2**192 + 2**96 - 1,
@@ -53,7 +53,7 @@ _EIGHTH: Final = (  # points of order 8
     0x00B8495F16056286FDB1329CEB8D09DA6AC49FF1FAE35616AEB8413B7C7AEBE0,
     0x57119FD0DD4E22D8868E1C58C45C44045BEF839C55B1D0B1248C50A3BC959C5F,
 )
-_WEAK: Final = {
+WEAK: Final = {
     0x001D: _small_order(32, _P25519, (0, 1, _P25519 - 1, *_EIGHTH), 1),
     0x001E: _small_order(56, _P448, (0, 1, _P448 - 1), 0),
 }
@@ -66,7 +66,7 @@ def bad_share(group: int, body: bytes, pos: int, size: int) -> str | None:
         if size != expected:
             return f"{size} bytes for group 0x{group:04x}, not {expected}"
         return ""
-    curve = _CURVES.get(group)
+    curve = CURVES.get(group)
     if curve is None:
         return None
     width, p, b = curve
@@ -81,5 +81,5 @@ def bad_share(group: int, body: bytes, pos: int, size: int) -> str | None:
 
 def is_weak(group: int, value: bytes) -> bool:
     """Whether a share that is not bad is of small order: found only when the secret is derived."""
-    weak = _WEAK.get(group)
+    weak = WEAK.get(group)
     return weak is not None and value in weak

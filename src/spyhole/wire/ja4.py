@@ -1,9 +1,8 @@
 """JA4: FoxIO's fingerprint of a TLS client over TCP, by the text of its technical details.
 
-It goes into every line of the access log, so hellos that are alike share one: what it is computed from
-are constants of their layout (see `familiar`). For others, its two hashes come from small caches: a
-client's lists are the same each time. A client that shuffles its extensions makes one entry, for their
-order counts for nothing.
+It goes into every line of the access log, so hellos of a kind share one: what it is computed from is the
+same in all of them (see `kind`). For others, its two hashes come from small caches: a client's lists are
+the same each time.
 """
 
 from __future__ import annotations
