@@ -16,8 +16,8 @@ MOST: Final = 512
 """Kinds that are kept, the oldest going first: a stranger who fills the table makes it hold 6 MB."""
 
 MOST_ALIKE: Final = 8
-"""Kinds of one length with the same cipher suites, which are tried in turn: of clients that pad, each length
-of a server name is one."""
+"""Kinds of one length with the same cipher suites, which are tried in turn: of clients that pad, each
+length of a server name is one."""
 
 LONG_WAYS: Final = 100
 """To learn a kind takes as long as to read so many hellos. So it is done once for so many that were read:
@@ -92,23 +92,19 @@ def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int,
     order = tuple(_ANY_GREASE if kind in GREASE else kind for kind in found)
     shape = _Shape(version, frozenset(zip(order, map(len, found.values()), strict=True)), order)
     alike = _learnt.get(place, [])
-    known = next((learnt for learnt in alike if learnt.shape.is_as(shape)), None)
-    before = known.shape if known else _seen_once.get(place)
+    same = [learnt for learnt in alike if learnt.shape.is_as(shape)]
+    before = same[0].shape if same else _seen_once.get(place)
     if before is None or not before.is_as(shape):
         _see(place, shape)
         return
     permuted = before.order != order
-    # One that is known was not of its kind for its order, or for what else a kind may have of its own.
-    if (known.permuted or not permuted) if known else len(alike) == MOST_ALIKE:
+    # One that is the same, and was not recalled, differs in what a kind has of its own, or in its order.
+    if len(alike) == MOST_ALIKE or (same and (same[-1].permuted or not permuted)):
         return
     kind = kind_of(raw, ciphers_at, found, version, Common(said[1], said[2]), permuted=permuted)
-    if kind is None:
-        return
-    _Count.read -= LONG_WAYS
-    if known is not None:
-        alike.remove(known)
-        _Count.kinds -= 1
-    _keep(place, _Learnt(kind, shape, permuted))
+    if kind is not None:
+        _Count.read -= LONG_WAYS
+        _keep(place, _Learnt(kind, shape, permuted))
 
 
 def forget() -> None:
