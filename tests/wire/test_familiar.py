@@ -18,6 +18,7 @@ from spyhole.wire.message import GREASE, take_apart
 from support.hellos import (
     TLS13_NEEDS,
     Captured,
+    alpn,
     captured,
     hello,
     learnable,
@@ -235,14 +236,18 @@ def test_a_name_with_a_zero_byte_is_refused_of_a_familiar_client_too(oracle: Ope
     assert_agreement(oracle, offering(29, bytes(range(1, 33)), b"a\0test"))
 
 
-def test_a_client_of_the_same_shape_does_not_take_the_place() -> None:
+def test_clients_that_differ_in_what_is_their_own_are_kinds_of_their_own() -> None:
     random = Random(1)
-    one = records(hello([*TLS13_NEEDS, server_name(b"a.test"), (16, b"\0\3\2h2")]))
-    two = one.replace(b"\2h2", b"\2h3")
-    learn(one, reordered(random, one))
-    for _ in range(LONG_WAYS):
-        answer(learnable(reordered(random, two)))
-    assert recall(reordered(random, one)[5:]) is not None
+    clients = {
+        protocol: records(hello([*TLS13_NEEDS, server_name(b"a.test"), alpn(protocol)]))
+        for protocol in (b"h2", b"h3", b"xy")
+    }
+    learn(*clients.values(), *(reordered(random, client) for client in clients.values()))
+    for protocol, client in clients.items():
+        for wire in (client, reordered(random, client)):
+            said = recall(wire[5:])
+            assert said is not None
+            assert said[1].alpn == (protocol,)
 
 
 def padded(name: bytes) -> bytes:
@@ -256,10 +261,9 @@ def test_a_client_that_pads_is_familiar_whatever_the_length_of_its_name() -> Non
         said = recall(padded(name.replace(b"a", b"b"))[5:])
         assert said is not None
         assert said[0] == name.replace(b"a", b"b")
-    one_more = padded(b"one-too-many.test")
-    for _ in range(3):
-        answer(learnable(one_more))
-    assert recall(one_more[5:]) is None
+    for _ in range(3):  # and one more, in the place of the oldest
+        answer(learnable(padded(b"longer.than.the.others.test")))
+    assert [recall(padded(name)[5:]) is None for name in names] == [True] + [False] * (MOST_ALIKE - 1)
 
 
 def test_no_more_kinds_are_kept_than_allowed() -> None:

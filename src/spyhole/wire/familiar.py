@@ -1,6 +1,6 @@
 """Hellos of a kind that was seen before are checked by what differs in them, all else was checked then.
 
-A `Kind` is learnt from the second hello of a shape; what it does not match goes the long way: a client that
+A `Kind` is learnt from the second hello of a shape. What no kind matches goes the long way: a client that
 is new, and whatever is wrong.
 """
 
@@ -42,21 +42,11 @@ class _Shape(NamedTuple):
     """Types and sizes."""
     order: tuple[int, ...]
 
-    def is_as(self, other: _Shape) -> bool:
-        """Whether they are the same, perhaps in another order."""
-        return self[:2] == other[:2]
-
-
-class _Learnt(NamedTuple):
-    kind: Kind
-    shape: _Shape
-    permuted: bool
-
 
 _Place = tuple[int, bytes]
 
-_learnt: Final[dict[_Place, list[_Learnt]]] = {}
-_seen_once: Final[dict[_Place, _Shape]] = {}
+_learnt: Final[dict[_Place, list[Kind]]] = {}
+_seen: Final[dict[_Place, _Shape]] = {}
 
 
 class _Count:
@@ -72,8 +62,8 @@ def recall(raw: bytes) -> tuple[bytes | None, Common] | None:
         place = _place(raw)
     except IndexError:
         return None
-    for learnt in _learnt.get(place, ()):
-        recalled = learnt.kind.recall(raw)
+    for kind in _learnt.get(place, ()):
+        recalled = kind.recall(raw)
         if recalled is not None:
             return recalled
     return None
@@ -91,26 +81,21 @@ def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int,
     place = _place(raw)
     order = tuple(_ANY_GREASE if kind in GREASE else kind for kind in found)
     shape = _Shape(version, frozenset(zip(order, map(len, found.values()), strict=True)), order)
-    alike = _learnt.get(place, [])
-    same = [learnt for learnt in alike if learnt.shape.is_as(shape)]
-    before = same[0].shape if same else _seen_once.get(place)
-    if before is None or not before.is_as(shape):
+    before = _seen.get(place)
+    if before is None or before[:2] != shape[:2]:
         _see(place, shape)
         return
     permuted = before.order != order
-    # One that is the same, and was not recalled, differs in what a kind has of its own, or in its order.
-    if len(alike) == MOST_ALIKE or (same and (same[-1].permuted or not permuted)):
-        return
     kind = kind_of(raw, ciphers_at, found, version, Common(said[1], said[2]), permuted=permuted)
     if kind is not None:
         _Count.read -= LONG_WAYS
-        _keep(place, _Learnt(kind, shape, permuted))
+        _keep(place, kind)
 
 
 def forget() -> None:
     """Forget everything: for tests."""
     _learnt.clear()
-    _seen_once.clear()
+    _seen.clear()
     _Count.kinds, _Count.read = 0, LEARNT_AT_ONCE * LONG_WAYS
 
 
@@ -121,13 +106,17 @@ def _place(raw: bytes) -> _Place:
 
 
 def _see(place: _Place, shape: _Shape) -> None:
-    if len(_seen_once) >= MOST:
-        del _seen_once[next(iter(_seen_once))]
-    _seen_once[place] = shape
+    if len(_seen) >= MOST:
+        del _seen[next(iter(_seen))]
+    _seen[place] = shape
 
 
-def _keep(place: _Place, learnt: _Learnt) -> None:
-    _learnt.setdefault(place, []).append(learnt)
+def _keep(place: _Place, kind: Kind) -> None:
+    alike = _learnt.setdefault(place, [])
+    alike.append(kind)
     _Count.kinds += 1
+    if len(alike) > MOST_ALIKE:
+        del alike[0]
+        _Count.kinds -= 1
     while _Count.kinds > MOST:
         _Count.kinds -= len(_learnt.pop(next(iter(_learnt))))
