@@ -266,6 +266,20 @@ def test_a_client_that_pads_is_familiar_whatever_the_length_of_its_name() -> Non
     assert [recall(padded(name)[5:]) is None for name in names] == [True] + [False] * (MOST_ALIKE - 1)
 
 
+def test_a_shape_that_comes_once_is_not_learnt() -> None:
+    wires = [learnable(padded(b"a" * length)) for length in range(1, 9)]
+    for wire in wires * 2:
+        answer(wire)
+    assert not any(recall(wire[5:]) for wire in wires)
+
+
+def test_who_keeps_an_order_is_known_in_that_order() -> None:
+    wire = padded(b"a.test")
+    learn(wire)
+    assert recall(wire[5:]) is not None
+    assert recall(reordered(Random(1), wire)[5:]) is None
+
+
 def test_no_more_kinds_are_kept_than_allowed() -> None:
     forget()
     for number in range(MOST + 1):
