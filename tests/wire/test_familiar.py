@@ -22,6 +22,7 @@ from support.hellos import (
     captured,
     hello,
     learnable,
+    message,
     rebuild,
     records,
     reordered,
@@ -117,6 +118,8 @@ def greased(groups: list[int], shares: list[int]) -> bytes:
 
 
 GREASED = [
+    greased([0x0A0A, 29, 0x1234], [0x0A0A, 0x1234]),
+    greased([0x0A0A, 29], [29, 0x0A0A]),
     greased([0x0A0A, 29], [0x0A0A, 29]),
     greased([0x0A0A, 0x1A1A, 29], [0x0A0A, 0x1A1A, 29]),
     greased([0x0A0A, 0x1A1A, 29], [0x1A1A, 29]),
@@ -236,13 +239,25 @@ def test_a_name_with_a_zero_byte_is_refused_of_a_familiar_client_too(oracle: Ope
     assert_agreement(oracle, offering(29, bytes(range(1, 33)), b"a\0test"))
 
 
+def test_extensions_that_come_twice_hide_no_name() -> None:
+    """The last of each type, one after the other, end as this message does, and begin elsewhere."""
+    twice = bytes.fromhex("746d000d6e646900086e7671746d000d6e646900086e7671746d000d6e64690000")
+    named = bytes.fromhex("746d000d6e646900086e7671746d000d6e00000008000600000361626364690000")
+    body = hello(None)[4:]
+    seen, other = (learnable(records(message(body + vector(block, 2)))) for block in (twice, named))
+    learn(seen)
+    said = answer(other)
+    assert isinstance(said, ClientHello)
+    assert said.server_name == b"abc"
+
+
 def test_clients_that_differ_in_what_is_their_own_are_kinds_of_their_own() -> None:
     random = Random(1)
     clients = {
         protocol: records(hello([*TLS13_NEEDS, server_name(b"a.test"), alpn(protocol)]))
-        for protocol in (b"h2", b"h3", b"xy")
+        for protocol in (b"h2", b"h3")
     }
-    learn(*clients.values(), *(reordered(random, client) for client in clients.values()))
+    learn(*(wire for client in clients.values() for wire in (client, reordered(random, client))))
     for protocol, client in clients.items():
         for wire in (client, reordered(random, client)):
             said = recall(wire[5:])
@@ -264,6 +279,21 @@ def test_a_client_that_pads_is_familiar_whatever_the_length_of_its_name() -> Non
     for _ in range(3):  # and one more, in the place of the oldest
         answer(learnable(padded(b"longer.than.the.others.test")))
     assert [recall(padded(name)[5:]) is None for name in names] == [True] + [False] * (MOST_ALIKE - 1)
+
+
+def test_what_would_not_be_recalled_is_not_learnt() -> None:
+    """Where a client resumes by psk_ke alone, OpenSSL looks at no identity."""
+    odd = learnable(records(hello([*TLS13_NEEDS, (45, b"\1\0"), (41, b"\xff")])))
+    others = [padded_to(len(odd) - 5, number) for number in range(MOST_ALIKE)]
+    learn(*others)
+    for _ in range(2 * MOST_ALIKE):
+        assert isinstance(answer(odd), ClientHello)
+    assert all(recall(wire[5:]) for wire in others)
+
+
+def padded_to(size: int, number: int) -> bytes:
+    extensions = [*TLS13_NEEDS, (0x4000 + number, b"")]
+    return records(hello([*extensions, (21, bytes(size - len(hello([*extensions, (21, b"")]))))]))
 
 
 def test_a_shape_that_comes_once_is_not_learnt() -> None:
@@ -306,14 +336,25 @@ def test_who_sends_ever_new_kinds_has_few_of_them_learnt() -> None:
     assert LONG_WAYS - 3 * LEARNT_AT_ONCE <= reads <= LONG_WAYS
 
 
+TOO_LONG = (13, vector(u16s(*range(0x400, 0x700)), 2))
+
+
+def test_to_try_in_vain_is_paid_for_too() -> None:
+    tries = [records(hello([TOO_LONG, (0x4000, bytes(number))])) for number in range(LEARNT_AT_ONCE)]
+    learn(*tries)
+    assert not any(recall(wire[5:]) for wire in tries)
+    for _ in range(2):
+        answer(of_kind(1))
+    assert recall(of_kind(1)[5:]) is None
+
+
 @pytest.mark.parametrize(
     "extensions",
     [
-        pytest.param(
-            [(kind, b"") for kind in range(0x4000, 0x4050)], id="so many that each search is long"
-        ),
+        pytest.param([(kind, b"") for kind in range(0x4000, 0x4016)], id="many, each looked for among all"),
         pytest.param([(kind, b"") for kind in sorted(GREASE)[:5]], id="GREASE that can't be told apart"),
-        pytest.param([(13, vector(u16s(*range(0x400, 0x700)), 2))], id="much that is its own"),
+        pytest.param([TOO_LONG], id="much that is its own"),
+        pytest.param([alpn(*[b"h2"] * 17)], id="many protocols, which are kept"),
     ],
 )
 def test_what_could_cost_much_is_not_familiar_in_any_order(extensions: list[tuple[int, bytes]]) -> None:

@@ -316,7 +316,7 @@ def _read(raw: bytes, on_boundary: bool) -> Said:
     protocols = () if offered is None else rules.parse_protocols(offered)
     said = server_name, protocols, versions
     if on_boundary and len(raw) <= SMALL:
-        learn(raw, ciphers_at, found, version, said)
+        learn(raw, found, version, said)
     return said
 
 

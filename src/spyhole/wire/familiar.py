@@ -13,21 +13,29 @@ from spyhole.wire.kind import Common, Kind, kind_of
 from spyhole.wire.message import GREASE
 
 MOST: Final = 512
-"""Kinds that are kept, the oldest going first: a stranger who fills the table makes it hold 6 MB."""
+"""Kinds that are kept, the oldest going first. Who fills the table, and with it the cache that `re` has,
+makes them hold 10 MB."""
 
-MOST_ALIKE: Final = 8
+MOST_ALIKE: Final = 4
 """Kinds of one length with the same cipher suites, which are tried in turn: of clients that pad, each
 length of a server name is one."""
 
-LONG_WAYS: Final = 100
-"""To learn a kind takes as long as to read so many hellos. So it is done once for so many that were read:
-who sends ever new kinds makes his hellos cost twice as much, and no more."""
+MOST_EXTENSIONS: Final = 24
+"""In any order each is looked for among all. Browsers have 18; a hello that is made for kinds that were
+made for it can cost 60 µs."""
 
-LEARNT_AT_ONCE: Final = 16
+MOST_PROTOCOLS: Final = 16
+"""Of ALPN; they are kept."""
+
+LONG_WAYS: Final = 400
+"""To learn a kind takes at most as long as to read so many hellos. So it is tried once for so many that
+were read: to send ever new kinds makes them cost twice as much and no more."""
+
+LEARNT_AT_ONCE: Final = 32
 """Kinds for which nothing has to be read before, as after the start."""
 
 _LAST_OF_RANDOM: Final = 37
-_ANY_GREASE: Final = min(GREASE)
+_GREASE: Final = min(GREASE)
 
 
 # What the parser reads from a hello: server name, ALPN, versions.
@@ -37,7 +45,6 @@ Said = tuple[bytes | None, tuple[bytes, ...], tuple[int, ...]]
 class _Shape(NamedTuple):
     """What is looked at to tell whether two hellos may be of one kind."""
 
-    version: int
     extensions: frozenset[tuple[int, int]]
     """Types and sizes."""
     order: tuple[int, ...]
@@ -69,26 +76,29 @@ def recall(raw: bytes) -> tuple[bytes | None, Common] | None:
     return None
 
 
-def learn(raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int, said: Said) -> None:
+def learn(raw: bytes, found: Mapping[int, bytes], version: int, said: Said) -> None:
     """A hello was read, and is sound: learn its kind, if its shape was seen before.
 
-    One in eight is looked at, by its random, since that costs a sixth of what a hello costs. `version` is
-    the one that a server of TLS 1.0 to 1.3 would choose.
+    One in eight is looked at, by its random, since that costs a sixth of what a hello costs. `found` are
+    its extensions, `version` the one that a server of TLS 1.0 to 1.3 would choose.
     """
+    _, protocols, versions = said
     _Count.read = min(_Count.read + 1, LEARNT_AT_ONCE * LONG_WAYS)
-    if raw[_LAST_OF_RANDOM] & 7 or _Count.read < LONG_WAYS:
+    if (
+        raw[_LAST_OF_RANDOM] & 7 or _Count.read < LONG_WAYS
+        or len(found) > MOST_EXTENSIONS or len(protocols) > MOST_PROTOCOLS
+    ):  # fmt: skip
         return
     place = _place(raw)
-    order = tuple(_ANY_GREASE if kind in GREASE else kind for kind in found)
-    shape = _Shape(version, frozenset(zip(order, map(len, found.values()), strict=True)), order)
+    order = tuple(_GREASE if extension in GREASE else extension for extension in found)
+    shape = _Shape(frozenset(zip(order, map(len, found.values()), strict=True)), order)
     before = _seen.get(place)
-    if before is None or before[:2] != shape[:2]:
+    if before is None or before.extensions != shape.extensions:
         _see(place, shape)
         return
-    permuted = before.order != order
-    kind = kind_of(raw, ciphers_at, found, version, Common(said[1], said[2]), permuted=permuted)
+    _Count.read -= LONG_WAYS
+    kind = kind_of(raw, found, version, Common(protocols, versions), permuted=before.order != order)
     if kind is not None:
-        _Count.read -= LONG_WAYS
         _keep(place, kind)
 
 

@@ -3,7 +3,7 @@
 That is random, session id, server name, key shares, tickets, GREASE values (RFC 8701), the content of
 extensions that no check looks at, and in browsers the order of the extensions. The expression is made from
 a hello that was sound, and has all else as it stood there. So what it matches is sound, too, but for what
-`Kind.recall` looks at: the tickets, and the key share that a server would use.
+`Kind.recall` looks at: the tickets, the key share that a server would use, and GREASE among the groups.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ from spyhole.wire.extensions import (
 )
 from spyhole.wire.faults import ClientHelloError
 from spyhole.wire.groups import CURVES, WEAK, bad_share
-from spyhole.wire.message import GREASE, short_list, two_shorts
+from spyhole.wire.message import GREASE, frame, short_list, two_shorts
 
 LONGEST: Final = 1280
-"""Bytes of an expression; those of real clients have up to 860. It takes nine times as much memory.
-Of extensions in any order, each of which is looked for among all, it has room for 60."""
+"""Bytes of an expression, which takes nine times as much memory; those of real clients have up to 690."""
 
-_MOST_GREASE: Final = 2
+_MOST_FREE_TYPES: Final = 2
 """Extensions of GREASE types in whose place others may come, as in Chrome's. Many that can't be told apart
 would be tried in very many orders."""
 
@@ -55,8 +54,9 @@ class _Groups(NamedTuple):
     share: int = 0
     """Of the key share that a server would use."""
     share_grease: int = 0
+    """Half of the GREASE value that is a key share's group. It has to be among the supported groups:"""
     group_grease: int = 0
-    """These two are the same: the group of a key share is among the supported ones."""
+    """half of the one that is."""
 
 
 class Kind:
@@ -75,49 +75,48 @@ class Kind:
 
     def recall(self, raw: bytes) -> tuple[bytes | None, Common] | None:
         """The server name and what is common, if this message is of the kind and sound."""
-        found = self._match(raw)
-        if found is None:
+        match = self._match(raw)
+        if match is None:
             return None
         name, tickets, share, share_grease, group_grease = self._groups
         if share:
-            value = found[share]
+            value = match[share]
             if value in self._weak_shares:
                 return None
             if self._curve and bad_share(self._curve, value, 0, len(value)):
                 return None
-            if share_grease and found[share_grease] != found[group_grease]:
-                return None
+        if share_grease and match[share_grease] != match[group_grease]:
+            return None
         if tickets:
             try:
-                check_psk(found[tickets])
+                check_psk(match[tickets])
             except ClientHelloError:
                 return None
-        return (found[name] if name else None), self._common
+        return (match[name] if name else None), self._common
 
 
 def kind_of(
-    raw: bytes, ciphers_at: int, found: Mapping[int, bytes], version: int, common: Common, *, permuted: bool
+    raw: bytes, found: Mapping[int, bytes], version: int, common: Common, *, permuted: bool
 ) -> Kind | None:
     """The kind of a sound hello; `permuted`: with its extensions in any order.
 
     `found` are its extensions, `version` the one that a server of TLS 1.0 to 1.3 would choose. None when
-    there is too much of it, or an extension comes twice.
+    there is too much of it, or it would not be recalled itself: since an extension comes twice, or since
+    something is odd that this version has no use for.
     """
-    extensions = b"".join([kind.to_bytes(2) + _sized(content) for kind, content in found.items()])
-    if not raw.endswith(extensions):
-        return None
-    pos = len(raw) - len(extensions)
-    ciphers_end = ciphers_at + 2 + int.from_bytes(raw[ciphers_at : ciphers_at + 2])
+    ciphers, _, extensions_at = frame(raw)
+    ciphers_at = 41 + raw[38]
     writer = _Writer(found, version)
     expression = b"".join([
-        *(re.escape(raw[:6]), b".{32}", re.escape(raw[38:39]), b".{%d}" % (ciphers_at - 39)),
-        *(re.escape(raw[ciphers_at : ciphers_at + 2]), writer.values(raw[ciphers_at + 2 : ciphers_end])),
-        re.escape(raw[ciphers_end:pos]),
+        *(re.escape(raw[:6]), b".{32}", re.escape(raw[38:39]), b".{%d}" % raw[38]),
+        *(re.escape(raw[ciphers_at - 2 : ciphers_at]), writer.values(ciphers)),
+        re.escape(raw[ciphers_at + len(ciphers) : extensions_at]),
         writer.any_order() if permuted else writer.in_order(),
     ])  # fmt: skip
     if len(expression) > LONGEST:
         return None
-    return Kind(re.compile(expression, re.DOTALL), _Groups(**writer.groups), writer.share_group, common)
+    kind = Kind(re.compile(expression, re.DOTALL), _Groups(**writer.groups), writer.share_group, common)
+    return kind if kind.recall(raw) else None
 
 
 class _Writer:
@@ -129,7 +128,7 @@ class _Writer:
         self._found = found
         self._count = 0
         self._tls13 = version == TLS13
-        self._free_types = sum(kind in GREASE for kind in found) <= _MOST_GREASE
+        self._free_types = sum(extension in GREASE for extension in found) <= _MOST_FREE_TYPES
         # A key share's group has to be a supported one. With one GREASE value in either list, that is told
         # by comparing them; other numbers of them have to stay as they are.
         shares = [group for group, _ in _shares(found.get(KEY_SHARE, b""))] if self._tls13 else []
@@ -138,56 +137,58 @@ class _Writer:
         self._same = in_shares == in_groups == 1
         self._free_groups = self._same or not in_shares
 
-    def values(self, data: bytes, *, free: bool = True, name: str = "") -> bytes:
-        """16-bit values. In the place of GREASE comes any other (`free`), in a group of this name."""
-        written = []
-        for at in range(0, len(data), 2):
-            value = data[at : at + 2]
-            if free and int.from_bytes(value) in GREASE:
-                written.append(self._group(name, _ANY_GREASE) if name else _ANY_GREASE)
-            else:
-                written.append(re.escape(value))
-        return b"".join(written)
-
     def in_order(self) -> bytes:
         """All extensions, as they stood."""
-        return b"".join([self._extension(kind, content) for kind, content in self._found.items()])
+        return b"".join([self._extension(extension, content) for extension, content in self._found.items()])
 
     def any_order(self) -> bytes:
         """All of them in any order; but pre_shared_key is the last one always (RFC 8446, 4.2.11)."""
         found = dict(self._found)
         last = found.pop(PRE_SHARED_KEY, None)
         # Most types begin with a zero, and among themselves are told apart at once by their second byte.
-        low = [self._once(kind, found[kind]) for kind in found if kind < 256]
-        high = sorted((kind for kind in found if kind >= 256), key=GREASE.__contains__)
+        low = [self._once(extension, found[extension]) for extension in found if extension < 256]
+        high = sorted((extension for extension in found if extension >= 256), key=GREASE.__contains__)
         anyone = [b"(?:%b)" % b"|".join(low)] if low else []
-        anyone += [self._once(kind, found[kind]) for kind in high]
+        anyone += [self._once(extension, found[extension]) for extension in high]
         written = b"(?:%b){%d}" % (b"|".join(anyone), len(found))
         return written if last is None else written + self._extension(PRE_SHARED_KEY, last)
 
-    def _once(self, kind: int, content: bytes) -> bytes:
+    def values(self, data: bytes, *, free: bool = True, name: str = "") -> bytes:
+        """16-bit values. In the place of GREASE comes any other (`free`), its first byte in a group."""
+        written = []
+        for at in range(0, len(data), 2):
+            value = data[at : at + 2]
+            if free and int.from_bytes(value) in GREASE:
+                written.append(self._group(name, _BYTE_OF_GREASE) + b"(?:\\%d)" % self._count)
+            else:
+                written.append(re.escape(value))
+        return b"".join(written)
+
+    def _once(self, extension: int, content: bytes) -> bytes:
         """The extension, if it has not come before."""
-        written = self._extension(kind, content)
+        written = self._extension(extension, content)
         self._count += 1
         return written + b"(?(%d)(?!))()" % self._count
 
-    def _extension(self, kind: int, content: bytes) -> bytes:
-        written = self.values(kind.to_bytes(2), free=self._free_types) + re.escape(len(content).to_bytes(2))
-        return written + self._content(kind, content)
+    def _extension(self, extension: int, content: bytes) -> bytes:
+        written = self.values(extension.to_bytes(2), free=self._free_types) + re.escape(
+            len(content).to_bytes(2)
+        )
+        return written + self._content(extension, content)
 
-    def _content(self, kind: int, content: bytes) -> bytes:
-        if kind == SERVER_NAME:
+    def _content(self, extension: int, content: bytes) -> bytes:
+        if extension == SERVER_NAME:
             return re.escape(content[:5]) + self._group("name", b"[^\\0]{%d}" % (len(content) - 5))
-        if kind == PRE_SHARED_KEY:
+        if extension == PRE_SHARED_KEY:
             return self._group("tickets", b".{%d}" % len(content))
-        if kind == KEY_SHARE and self._tls13:
+        if extension == KEY_SHARE and self._tls13:
             return re.escape(content[:2]) + b"".join(map(self._share, _shares(content)))
-        if kind == SUPPORTED_GROUPS:
+        if extension == SUPPORTED_GROUPS:
             name = "group_grease" if self._same else ""
             return re.escape(content[:2]) + self.values(content[2:], free=self._free_groups, name=name)
-        if kind == SUPPORTED_VERSIONS:
+        if extension == SUPPORTED_VERSIONS:
             return re.escape(content[:1]) + self.values(content[1:])
-        return re.escape(content) if kind in LOOKED_AT else b".{%d}" % len(content)
+        return re.escape(content) if extension in LOOKED_AT else b".{%d}" % len(content)
 
     def _share(self, share: tuple[int, bytes]) -> bytes:
         group, value = share
@@ -201,12 +202,9 @@ class _Writer:
 
     def _group(self, name: str, expression: bytes) -> bytes:
         self._count += 1
-        self.groups[name] = self._count
+        if name:
+            self.groups[name] = self._count
         return b"(%b)" % expression
-
-
-def _sized(content: bytes) -> bytes:
-    return len(content).to_bytes(2) + content
 
 
 def _shares(content: bytes) -> list[tuple[int, bytes]]:
@@ -220,4 +218,5 @@ def _shares(content: bytes) -> list[tuple[int, bytes]]:
     return shares
 
 
-_ANY_GREASE: Final = b"(?:%b)" % b"|".join(re.escape(value.to_bytes(2)) for value in sorted(GREASE))
+_BYTE_OF_GREASE: Final = b"[%b]" % bytes(sorted(value & 0xFF for value in GREASE))
+"""Both bytes of a GREASE value are the same."""
