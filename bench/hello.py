@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 from typing import NamedTuple
 
 _GREASE = 0x0A0A
@@ -35,8 +36,15 @@ class Hello(NamedTuple):
     vary: tuple[tuple[int, int], ...]
     share_at: int
     """Where the 32 bytes of the X25519 share begin."""
-    permuted: tuple[int, int]
-    """Where the extensions begin that Chrome permutes, and how many they are."""
+    permuted: tuple[int, int] | None
+    """Where the extensions begin that are permuted, and how many they are."""
+
+    def word(self, path: Path) -> str:
+        """What the load generator is told of it, if it stands in this file."""
+        parts = [str(path), *(f"{start}:{size}" for start, size in self.vary)]
+        if self.permuted:
+            parts.append("@{}:{}".format(*self.permuted))
+        return ",".join(parts)
 
 
 def hello(
@@ -48,8 +56,8 @@ def hello(
 ) -> Hello:
     """The hello for a server name: 517 bytes, or about 1.7 KB with an ML-KEM key share.
 
-    `grease` is the seed of other GREASE values (RFC 8701): Chrome has new ones for each connection. Since
-    version 110 it permutes its extensions, too, which is the load generator's to do.
+    `grease` is the seed of other GREASE values (RFC 8701): Chrome has new ones for each connection, and
+    since version 110 permutes its extensions, too, which is then the load generator's to do.
     """
     values = [_GREASE] * 4 + [_GREASE + 0x1010]
     if grease is not None:
@@ -77,7 +85,8 @@ def hello(
         (27, b"\2\0\2"),
     ]
     ciphers = values[2], *ciphers
-    permuted = len(_record(ciphers, [(values[3], b"")])), len(extensions)
+    permuted_at = len(_record(ciphers, [(values[3], b"")]))
+    permuted = None if grease is None else (permuted_at, len(extensions))
     extensions = [(values[3], b""), *extensions, (values[4], b"\0")]
     missing = (1700 if post_quantum else 517) - len(_record(ciphers, extensions)) - 4
     wire = _record(ciphers, [*extensions, (21, bytes(max(0, missing)))])

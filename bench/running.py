@@ -103,10 +103,7 @@ class Running:
         for number, made in enumerate(_hellos(name, shape)):
             path = self.directory / f"{name}.{shape}.{number}"
             path.write_bytes(made.wire)
-            parts = [f"{start}:{size}" for start, size in made.vary]
-            if shape == "permuted":
-                parts.append("@{}:{}".format(*made.permuted))
-            words.append(",".join([str(path), *parts]))
+            words.append(made.word(path))
         return words
 
     def wait(self) -> None:

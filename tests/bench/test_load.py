@@ -40,12 +40,10 @@ def test_permuted_hellos_are_as_good_and_no_two_have_one_order(tmp_path: Path) -
     made = hello("a.test", grease=1)
     path = tmp_path / "hello"
     path.write_bytes(made.wire)
-    parts = [f"{start}:{size}" for start, size in made.vary]
-    word = ",".join([str(path), *parts, "@{}:{}".format(*made.permuted)])
     with Keeper() as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         host, port = server.server_address[:2]
-        flags = ("--hello", word, "--open", "2", "--close", "fin", "--count", str(CONNECTIONS))
+        flags = ("--hello", made.word(path), "--open", "2", "--close", "fin", "--count", str(CONNECTIONS))
         build()
         with Program([str(LOAD), "setup", "--to", f"{host!s}:{port}", *flags]) as program:
             program.go(30_000)

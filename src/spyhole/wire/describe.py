@@ -26,7 +26,7 @@ from spyhole.wire.extensions import (
 )
 from spyhole.wire.ja3 import ja3, ja3_raw
 from spyhole.wire.ja4 import ja4, ja4_raw
-from spyhole.wire.message import Message, short_list, shorts, take_apart
+from spyhole.wire.message import Message, key_shares, short_list, shorts, take_apart
 
 if TYPE_CHECKING:
     from spyhole.wire.client_hello import ClientHello
@@ -158,7 +158,9 @@ def describe(hello: ClientHello) -> Description:
             for e in message.extensions
         ),
         groups=tuple(map(names.group, short_list(message.body(SUPPORTED_GROUPS)))),
-        key_shares=tuple(_key_shares(message.body(KEY_SHARE) or b"")),
+        key_shares=tuple(
+            KeyShare(names.group(group), size) for group, size, _ in key_shares(message.body(KEY_SHARE))
+        ),
         signature_algorithms=tuple(
             map(names.signature_scheme, short_list(message.body(SIGNATURE_ALGORITHMS)))
         ),
@@ -169,14 +171,6 @@ def describe(hello: ClientHello) -> Description:
 def printable(data: bytes) -> str:
     """Bytes from a stranger as text that is safe on a terminal: all but printable ASCII is escaped."""
     return "".join(chr(b) if 0x20 <= b < 0x7F and b != 0x5C else f"\\x{b:02x}" for b in data)
-
-
-def _key_shares(body: bytes) -> Iterable[KeyShare]:
-    pos = 2
-    while pos + 4 <= len(body):
-        size = int.from_bytes(body[pos + 2 : pos + 4])
-        yield KeyShare(names.group(int.from_bytes(body[pos : pos + 2])), size)
-        pos += 4 + size
 
 
 def _names_of(values: Iterable[int], namer: Callable[[int], Named]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from itertools import starmap
 from typing import Final, NamedTuple
 
 from spyhole.wire.extensions import (
@@ -24,7 +25,7 @@ from spyhole.wire.extensions import (
 )
 from spyhole.wire.faults import ClientHelloError
 from spyhole.wire.groups import CURVES, WEAK, bad_share
-from spyhole.wire.message import GREASE, frame, short_list, two_shorts
+from spyhole.wire.message import GREASE, frame, key_shares, short_list
 
 LONGEST: Final = 1280
 """Bytes of an expression, which takes nine times as much memory; those of real clients have up to 690."""
@@ -131,8 +132,8 @@ class _Writer:
         self._free_types = sum(extension in GREASE for extension in found) <= _MOST_FREE_TYPES
         # A key share's group has to be a supported one. With one GREASE value in either list, that is told
         # by comparing them; other numbers of them have to stay as they are.
-        shares = [group for group, _ in _shares(found.get(KEY_SHARE, b""))] if self._tls13 else []
-        in_shares = sum(group in GREASE for group in shares)
+        shares = found.get(KEY_SHARE) if self._tls13 else None
+        in_shares = sum(group in GREASE for group, _, _ in key_shares(shares))
         in_groups = sum(group in GREASE for group in short_list(found.get(SUPPORTED_GROUPS)))
         self._same = in_shares == in_groups == 1
         self._free_groups = self._same or not in_shares
@@ -171,9 +172,8 @@ class _Writer:
         return written + b"(?(%d)(?!))()" % self._count
 
     def _extension(self, extension: int, content: bytes) -> bytes:
-        written = self.values(extension.to_bytes(2), free=self._free_types) + re.escape(
-            len(content).to_bytes(2)
-        )
+        written = self.values(extension.to_bytes(2), free=self._free_types)
+        written += re.escape(len(content).to_bytes(2))
         return written + self._content(extension, content)
 
     def _content(self, extension: int, content: bytes) -> bytes:
@@ -182,7 +182,7 @@ class _Writer:
         if extension == PRE_SHARED_KEY:
             return self._group("tickets", b".{%d}" % len(content))
         if extension == KEY_SHARE and self._tls13:
-            return re.escape(content[:2]) + b"".join(map(self._share, _shares(content)))
+            return re.escape(content[:2]) + b"".join(starmap(self._share, key_shares(content)))
         if extension == SUPPORTED_GROUPS:
             name = "group_grease" if self._same else ""
             return re.escape(content[:2]) + self.values(content[2:], free=self._free_groups, name=name)
@@ -190,32 +190,20 @@ class _Writer:
             return re.escape(content[:1]) + self.values(content[1:])
         return re.escape(content) if extension in LOOKED_AT else b".{%d}" % len(content)
 
-    def _share(self, share: tuple[int, bytes]) -> bytes:
-        group, value = share
+    def _share(self, group: int, size: int, value: bytes) -> bytes:
         name = "share_grease" if self._same else ""
         written = self.values(group.to_bytes(2), free=self._free_groups, name=name)
-        written += re.escape(len(value).to_bytes(2))
-        if "share" in self.groups or bad_share(group, value, 0, len(value)) is None:
-            return written + b".{%d}" % len(value)
+        written += re.escape(size.to_bytes(2))
+        if "share" in self.groups or bad_share(group, value, 0, size) is None:
+            return written + b".{%d}" % size
         self.share_group = group
-        return written + self._group("share", b".{%d}" % len(value))
+        return written + self._group("share", b".{%d}" % size)
 
     def _group(self, name: str, expression: bytes) -> bytes:
         self._count += 1
         if name:
             self.groups[name] = self._count
         return b"(%b)" % expression
-
-
-def _shares(content: bytes) -> list[tuple[int, bytes]]:
-    """The groups and values of a sound key_share."""
-    shares = []
-    pos = 2
-    while pos < len(content):
-        group, size = two_shorts(content, pos)
-        pos += 4 + size
-        shares.append((group, content[pos - size : pos]))
-    return shares
 
 
 _BYTE_OF_GREASE: Final = b"[%b]" % bytes(sorted(value & 0xFF for value in GREASE))

@@ -6,6 +6,7 @@ that no server would look at may still be anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -75,6 +76,16 @@ def take_apart(raw: bytes) -> Message:
 def shorts(data: bytes) -> tuple[int, ...]:
     """16-bit values; an odd byte at the end is left out."""
     return tuple(a << 8 | b for a, b in zip(data[::2], data[1::2], strict=False))
+
+
+def key_shares(body: bytes | None) -> Iterator[tuple[int, int, bytes]]:
+    """Of each entry of a key_share (RFC 8446, 4.2.8) the group, the size as said, and as much of the value
+    as is there; none for an absent extension."""
+    pos = 2
+    while body and pos + 4 <= len(body):
+        group, size = two_shorts(body, pos)
+        pos += 4 + size
+        yield group, size, body[pos - size : pos]
 
 
 def short_list(body: bytes | None) -> tuple[int, ...]:
